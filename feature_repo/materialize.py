@@ -1,0 +1,67 @@
+"""Registers the definitions and moves the newest features to the online store."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+from redis.exceptions import RedisError
+
+from credit301 import console
+from credit301.derive.features import view_specs
+from credit301.errors import FeatureStoreError
+from credit301.workspace import Workspace
+from feature_repo.store import open_store
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
+
+def apply(workspace: Workspace, store: FeatureStore) -> None:
+    """Register what the contracts say now; views that they no longer have are removed, with their online values."""
+    from feature_repo.definitions import definitions
+
+    wanted = definitions(workspace)
+    names = {item.name for item in wanted}
+    gone = [view for view in store.list_feature_views() if view.name not in names]
+    store.apply(wanted, objects_to_delete=gone, partial=False)
+
+
+def materialize(workspace: Workspace) -> dict[str, Any]:
+    """Apply the definitions, then write each entity's features as of the warehouse's newest time.
+
+    Returns:
+        ``as_of`` and rows written by view.
+
+    Raises:
+        FeatureStoreError: a mart is missing, or the online store cannot be reached.
+    """
+    newest = {spec.name: _newest(workspace, spec.mart) for spec in view_specs(workspace)}
+    moments = [moment for moment, _ in newest.values() if moment is not None]
+    if not moments:
+        raise FeatureStoreError("The feature marts are empty.", hint="Run `credit301 build` after data has landed.")
+    as_of = max(moments).replace(tzinfo=UTC)
+    store = open_store(workspace)
+    try:
+        apply(workspace, store)
+        console.say(f"materializing {len(newest)} views of {workspace.name} as of {as_of:%Y-%m-%d %H:%M:%S}")
+        store.materialize(start_date=as_of - timedelta(seconds=1), end_date=as_of)
+    except RedisError as error:
+        raise FeatureStoreError(
+            f"The online store cannot be reached: {type(error).__name__}.", hint="Start it with `credit301 up`, or set CREDIT301_REDIS_URL."
+        ) from error
+    rows = {name: count for name, (moment, count) in newest.items() if moment is not None}
+    return {"as_of": as_of.isoformat(), "rows": rows}
+
+
+def _newest(workspace: Workspace, mart: str) -> tuple[datetime | None, int]:
+    path = workspace.paths.marts / f"{mart}.parquet"
+    if not path.exists():
+        raise FeatureStoreError(f"The mart {mart} is missing.", hint="Run `credit301 build` first.")
+    row = duckdb.execute(
+        "select max(event_timestamp), count(*) filter (where event_timestamp = (select max(event_timestamp) from read_parquet($1)))"
+        " from read_parquet($1)",
+        [str(path)],
+    ).fetchone()
+    return (row[0], int(row[1])) if row else (None, 0)

@@ -1,0 +1,50 @@
+"""Opens the feature store of a workspace with the profile's configuration."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from credit301.errors import FeatureStoreError
+from credit301.settings import Profile
+from credit301.workspace import Workspace
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
+HERE = Path(__file__).parent
+
+
+def redis_connection_string(url: str) -> str:
+    """A ``redis://`` or ``rediss://`` URL in the form that Feast reads: ``host:port,password=...,db=...``."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
+        raise FeatureStoreError(f"{parts.scheme or 'the Redis URL'} is no redis:// address.", hint="Set CREDIT301_REDIS_URL.")
+    options = [f"{parts.hostname}:{parts.port or 6379}", f"db={parts.path.lstrip('/') or 0}"]
+    if parts.username:
+        options.append(f"username={unquote(parts.username)}")
+    if parts.password:
+        options.append(f"password={unquote(parts.password)}")
+    if parts.scheme == "rediss":
+        options.append("ssl=true")
+    return ",".join(options)
+
+
+def open_store(workspace: Workspace) -> FeatureStore:
+    """The Feast store of a workspace; its files live under ``workspace.paths.feast``."""
+    os.environ.setdefault("FEAST_USAGE", "False")
+    from feast import FeatureStore
+
+    settings = workspace.settings
+    home = workspace.paths.feast
+    home.mkdir(parents=True, exist_ok=True)
+    os.environ["CREDIT301_FEAST_PROJECT"] = workspace.name
+    os.environ["CREDIT301_FEAST_HOME"] = str(home)
+    os.environ["CREDIT301_FEAST_REDIS"] = redis_connection_string(settings.redis_address())
+    if settings.profile is not Profile.EMBEDDED:
+        address = settings.postgres_address("credit301")
+        os.environ["CREDIT301_FEAST_REGISTRY"] = address.replace("postgresql://", "postgresql+psycopg://", 1)
+    profile = Profile.EMBEDDED if settings.profile is Profile.EMBEDDED else Profile.PRODUCTION
+    return FeatureStore(repo_path=str(home), fs_yaml_file=HERE / f"store.{profile}.yaml")

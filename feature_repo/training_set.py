@@ -1,0 +1,54 @@
+"""The training set: labels joined with the features that were known when each decision was made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from credit301 import console
+from credit301.derive.features import SERVICE
+from credit301.errors import FeatureStoreError
+from credit301.workspace import Workspace
+from feature_repo.materialize import apply
+from feature_repo.store import open_store
+
+LABELS = "training_labels"
+
+
+def training_set_path(workspace: Workspace) -> Path:
+    """Where the training set is written."""
+    return workspace.paths.root / "training" / "training_set.parquet"
+
+
+def build_training_set(workspace: Workspace) -> dict[str, Any]:
+    """Write labels and point-in-time features as one Parquet file.
+
+    Columns: the entity's key, ``decision_time``, ``label`` and what else the label table has, then
+    ``<view>__<feature>`` for every feature of the service. Feast joins, for each view, the newest row whose
+    event time and whose created time are not after the decision (``filter_by_created_timestamp``).
+
+    Raises:
+        FeatureStoreError: there are no labels.
+    """
+    path = workspace.paths.marts / f"{LABELS}.parquet"
+    labels = duckdb.read_parquet(str(path)).df() if path.exists() else None
+    if labels is None or labels.empty:
+        raise FeatureStoreError("There are no labels to learn from.", hint="Run `credit301 build` after outcomes have landed.")
+    store = open_store(workspace)
+    apply(workspace, store)
+    console.say(f"joining features of {len(labels)} decisions as known at each")
+    frame = labels.rename(columns={"decision_time": "event_timestamp"})
+    joined = store.get_historical_features(
+        entity_df=frame, features=store.get_feature_service(SERVICE), full_feature_names=True, filter_by_created_timestamp=True
+    ).to_df()
+    joined = joined.rename(columns={"event_timestamp": "decision_time"})
+    joined["decision_time"] = joined["decision_time"].dt.tz_localize(None)
+    joined = joined.sort_values(["decision_time", workspace.entity.key], kind="stable").reset_index(drop=True)
+    target = training_set_path(workspace)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_suffix(".partial")
+    joined.to_parquet(partial, index=False)
+    partial.rename(target)
+    return {"path": str(target), "rows": len(joined), "features": joined.shape[1] - labels.shape[1]}

@@ -1,0 +1,67 @@
+"""``credit301``: every verb as a command, its options taken from the verb's own signature."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from credit301 import console, verbs
+from credit301.errors import Credit301Error
+from credit301.settings import get_settings
+from credit301.workspace import Workspace
+
+HELP = "Government and bank data to a real-time credit decision. 从政务与银行数据到实时信贷决策。"
+
+
+def build_app() -> typer.Typer:
+    """The command-line application with one command for each installed verb."""
+    app = typer.Typer(name="credit301", help=HELP, no_args_is_help=True, add_completion=False)
+
+    @app.callback()
+    def root(
+        context: typer.Context,
+        workspace: Annotated[
+            Path | None,
+            typer.Option("--workspace", "-w", metavar="DIR", help="The city or bank to work on. 工作区目录。"),
+        ] = None,
+    ) -> None:
+        context.obj = workspace
+
+    for name in verbs.names():
+        app.command(name=name.replace("_", "-"))(_command(verbs.get(name)))
+    return app
+
+
+def _command(verb: verbs.Verb) -> Any:
+    signature = inspect.signature(verb, eval_str=True)
+    parameters = list(signature.parameters.values())[1:]
+
+    @functools.wraps(verb)
+    def run(context: typer.Context, **options: Any) -> None:
+        summary = verb(Workspace.load(context.obj or get_settings().workspace), **options)
+        if summary:
+            console.show_mapping(summary)
+
+    context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    keyword = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    run.__signature__ = inspect.Signature([context, *keyword])  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in [context, *keyword]}
+    run.__doc__ = (inspect.getdoc(verb) or "").split("\nArgs:")[0].split("\nRaises:")[0].split("\nReturns:")[0]
+    del run.__wrapped__
+    return run
+
+
+def main() -> None:
+    """Entry point: an error meant for a person is printed without a trace and ends with exit code 1."""
+    try:
+        build_app()()
+    except Credit301Error as error:
+        console.say(f"error: {error.message}")
+        if error.hint:
+            console.say(f"  what to do: {error.hint}")
+        sys.exit(1)

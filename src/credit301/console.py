@@ -1,0 +1,41 @@
+"""What verbs print for a person: progress lines and tables, on standard error so that results can be piped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+_progress = Console(stderr=True, highlight=False)
+_output = Console(highlight=False)
+
+
+def say(message: str) -> None:
+    """Print one line of progress."""
+    _progress.print(message, markup=False, soft_wrap=True)
+
+
+def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print ``rows`` under ``columns``; floats get four decimals, ``None`` a dash."""
+    table = Table(title=title, title_justify="left")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    _output.print(table)
+
+
+def show_mapping(values: Mapping[str, Any]) -> None:
+    """Print a summary as ``key: value`` lines."""
+    for key, value in values.items():
+        _output.print(f"{key}: {_cell(value)}", markup=False, soft_wrap=True)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return str(value)

@@ -1,0 +1,280 @@
+"""Reads ``contract.yaml``, an Open Data Contract Standard v3 document, into a :class:`Contract`.
+
+The document is first held to the standard's own JSON schema, then to what the platform understands of it;
+either way an error names file, line and key. What the standard has no word for stands in ``customProperties``:
+``time``, ``pull``, ``legalBasis``, ``features``, ``subModel``; on a column ``unit``, ``dateFormat``, ``tolerance``.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+from open_data_contract_standard.model import OpenDataContractStandard
+from pydantic import TypeAdapter
+
+from credit301.contracts.model import (
+    SQL_TYPES,
+    Check,
+    CheckKind,
+    Classification,
+    Column,
+    Contract,
+    Feature,
+    Freshness,
+    LogicalType,
+    Pull,
+    Severity,
+    Strict,
+    SubModel,
+    Text,
+    TimeColumns,
+)
+from credit301.yaml_file import Location, YamlFile
+
+FILE_NAME = "contract.yaml"
+CONTRACT_PROPERTIES = {"time", "pull", "legalBasis", "features", "subModel"}
+COLUMN_PROPERTIES = {"unit", "dateFormat", "tolerance"}
+SEVERITIES = {"error": Severity.FAIL, "warning": Severity.WARN}
+
+
+class _Quality(Strict):
+    """The part of a quality rule of the standard that the platform derives checks from."""
+
+    name: str | None = None
+    type: str = "library"
+    metric: str | None = None
+    description: str = ""
+    severity: str = "error"
+    arguments: dict[str, Any] = {}
+    unit: str | None = None
+    engine: str | None = None
+    implementation: str | None = None
+    mustBeGreaterThan: float | None = None
+    mustBeGreaterOrEqualTo: float | None = None
+    mustBeLessThan: float | None = None
+    dimension: str | None = None
+
+
+@lru_cache(maxsize=1)
+def _standard() -> jsonschema.Draft201909Validator:
+    return jsonschema.Draft201909Validator(json.loads(OpenDataContractStandard.json_schema()))
+
+
+def load_contract(folder: Path) -> Contract:
+    """The contract in ``folder/contract.yaml``.
+
+    Raises:
+        ContractError: it breaks the standard, or names something that the platform does not know.
+    """
+    file = YamlFile(folder / FILE_NAME)
+    document = file.plain()
+    problem = jsonschema.exceptions.best_match(_standard().iter_errors(document))
+    if problem is not None:
+        raise file.error(tuple(problem.absolute_path), f"breaks the data contract standard: {problem.message[:300]}.")
+    return _Loader(file, document).contract(folder)
+
+
+class _Loader:
+    def __init__(self, file: YamlFile, document: dict[str, Any]) -> None:
+        self.file = file
+        self.document = document
+        self.checks: list[Check] = []
+
+    def contract(self, folder: Path) -> Contract:
+        document, file = self.document, self.file
+        if document["name"] != folder.name:
+            raise file.error(("name",), f"is {document['name']!r}, but the folder is called {folder.name!r}.")
+        schemas = document.get("schema") or []
+        if len(schemas) != 1:
+            raise file.error(("schema",), "a source has exactly one table.")
+        table, at = schemas[0], ("schema", 0)
+        columns = tuple(self._column(item, (*at, "properties", i)) for i, item in enumerate(table["properties"]))
+        for index, rule in enumerate(table.get("quality") or []):
+            self._quality(rule, None, (*at, "quality", index))
+        custom = self._custom(document.get("customProperties"), CONTRACT_PROPERTIES, ("customProperties",))
+        time = self._parse(custom, "time", TimeColumns, {})
+        key = [column.name for column in columns if column.primary_key]
+        # A correction repeats the key at a later time, so a version is unique by key and time of publication.
+        version = [*key, *([time.availableAt] if time.availableAt and time.availableAt not in key else [])]
+        self._add("unique_key", CheckKind.UNIQUE_KEY, severity=Severity.WARN, arguments={"columns": version})
+        description = document.get("description") or {}
+        contract = Contract(
+            name=document["name"],
+            version=document["version"],
+            status=document["status"],
+            dimension=document.get("domain") or "",
+            owner=(document.get("team") or {}).get("name") or "",
+            title=Text(zh=table.get("businessName") or document["name"], en=table.get("description") or document["name"]),
+            purpose=description.get("purpose") or "",
+            limitations=description.get("limitations") or "",
+            legal_basis=str(self._value(custom, "legalBasis", "")),
+            grain=table.get("dataGranularityDescription") or "",
+            path=folder,
+            columns=columns,
+            checks=tuple(self.checks),
+            time=time,
+            pull=self._parse(custom, "pull", Pull, None),
+            freshness=self._freshness(),
+            features=self._features(custom),
+            submodel=self._parse(custom, "subModel", SubModel, None) if "subModel" in custom else None,
+        )
+        self._references(contract, custom)
+        return contract
+
+    # -- columns and checks
+
+    def _column(self, item: dict[str, Any], at: Location) -> Column:
+        name = item["name"]
+        try:
+            logical = LogicalType(item.get("logicalType") or "string")
+        except ValueError:
+            known = ", ".join(kind.value for kind in LogicalType)
+            raise self.file.error((*at, "logicalType"), f"must be one of {known}.") from None
+        custom = self._custom(item.get("customProperties"), COLUMN_PROPERTIES, (*at, "customProperties"))
+        required = bool(item.get("required") or item.get("primaryKey"))
+        column = Column(
+            name=name,
+            physical_name=item.get("physicalName") or name,
+            label=Text(zh=item.get("businessName") or name, en=item.get("description") or name.replace("_", " ")),
+            logical_type=logical,
+            sql_type=(item.get("physicalType") or SQL_TYPES[logical]).upper(),
+            required=required,
+            primary_key=bool(item.get("primaryKey")),
+            classification=Classification(item.get("classification") or "internal"),
+            unit=str(self._value(custom, "unit", "")),
+            date_format=str(self._value(custom, "dateFormat", "")),
+        )
+        tolerance = self._value(custom, "tolerance", None)
+        if required:
+            self._add(f"{name}_not_null", CheckKind.NOT_NULL, column=name, tolerance=tolerance)
+        if logical is not LogicalType.STRING:
+            arguments = {"type": column.sql_type, "format": column.date_format}
+            self._add(f"{name}_castable", CheckKind.CASTABLE, column=name, arguments=arguments, tolerance=tolerance)
+        self._options(name, item, tolerance)
+        for index, rule in enumerate(item.get("quality") or []):
+            self._quality(rule, name, (*at, "quality", index))
+        return column
+
+    def _options(self, name: str, item: dict[str, Any], tolerance: float | None) -> None:
+        options = item.get("logicalTypeOptions") or {}
+        if options.get("format") == "uscc":
+            self._add(f"{name}_uscc", CheckKind.USCC, column=name, tolerance=tolerance)
+        if "pattern" in options:
+            self._add(f"{name}_pattern", CheckKind.PATTERN, column=name, arguments={"pattern": options["pattern"]}, tolerance=tolerance)
+        bounds = {key: options[key] for key in ("minimum", "maximum") if key in options}
+        if bounds:
+            self._add(f"{name}_between", CheckKind.BETWEEN, column=name, arguments=bounds, tolerance=tolerance)
+        if item.get("enum"):
+            values = [entry["value"] for entry in item["enum"]]
+            self._add(f"{name}_in_set", CheckKind.IN_SET, column=name, arguments={"values": values}, tolerance=tolerance)
+
+    def _quality(self, rule: dict[str, Any], column: str | None, at: Location) -> None:
+        quality = self.file.parse(_Quality, rule, at)
+        if quality.severity not in SEVERITIES:
+            raise self.file.error((*at, "severity"), "must be error or warning.")
+        common: dict[str, Any] = {"severity": SEVERITIES[quality.severity], "description": quality.description}
+        if quality.mustBeLessThan is not None and quality.unit == "percent":
+            common["tolerance"] = quality.mustBeLessThan / 100
+        if quality.metric == "rowCount" and column is None:
+            minimum = quality.mustBeGreaterOrEqualTo if quality.mustBeGreaterThan is None else quality.mustBeGreaterThan + 1
+            self._add(quality.name or "row_count", CheckKind.ROW_COUNT, arguments={"minimum": int(minimum or 0)}, **common)
+        elif quality.metric == "nullValues" and column:
+            self._add(quality.name or f"{column}_not_null", CheckKind.NOT_NULL, column=column, **common)
+        elif quality.metric == "invalidValues" and column:
+            self._invalid_values(quality, column, at, common)
+        elif quality.type == "custom" and quality.engine == "sql" and quality.implementation and quality.name:
+            self._add(quality.name, CheckKind.ROW_RULE, column=column, arguments={"expression": quality.implementation}, **common)
+        else:
+            raise self.file.error(
+                at,
+                "is no quality rule that the platform knows: metric rowCount (table), nullValues or invalidValues (column), "
+                "or type custom with name, engine sql and implementation.",
+            )
+
+    def _invalid_values(self, quality: _Quality, column: str, at: Location, common: dict[str, Any]) -> None:
+        arguments = quality.arguments
+        kinds = {
+            "pattern": (CheckKind.PATTERN, "pattern", arguments.get("pattern")),
+            "validValues": (CheckKind.IN_SET, "values", arguments.get("validValues")),
+        }
+        for key, (kind, argument, value) in kinds.items():
+            if key in arguments:
+                self._add(quality.name or f"{column}_{kind}", kind, column=column, arguments={argument: value}, **common)
+        bounds = {key: arguments[key] for key in ("minimum", "maximum") if key in arguments}
+        if bounds:
+            self._add(quality.name or f"{column}_between", CheckKind.BETWEEN, column=column, arguments=bounds, **common)
+        if not bounds and not set(kinds) & set(arguments):
+            raise self.file.error((*at, "arguments"), "needs pattern, validValues, minimum or maximum.")
+
+    def _add(self, identity: str, kind: CheckKind, **fields: Any) -> None:
+        taken = {check.id for check in self.checks}
+        suffix = 2
+        unique = identity
+        while unique in taken:
+            unique, suffix = f"{identity}_{suffix}", suffix + 1
+        self.checks.append(Check(id=unique, kind=kind, **fields))
+
+    # -- custom properties
+
+    def _custom(self, items: list[dict[str, Any]] | None, known: set[str], at: Location) -> dict[str, tuple[Any, Location]]:
+        found: dict[str, tuple[Any, Location]] = {}
+        for index, item in enumerate(items or []):
+            if item["property"] not in known:
+                raise self.file.error((*at, index, "property"), f"unknown property; known: {', '.join(sorted(known))}.")
+            found[item["property"]] = (item.get("value"), (*at, index, "value"))
+        return found
+
+    @staticmethod
+    def _value(custom: dict[str, tuple[Any, Location]], name: str, default: Any) -> Any:
+        return custom[name][0] if name in custom else default
+
+    def _parse(self, custom: dict[str, tuple[Any, Location]], name: str, model: Any, default: Any) -> Any:
+        if name not in custom:
+            if default is None:
+                raise self.file.error(("customProperties",), f"the property {name!r} is missing.")
+            return model(**default)
+        value, at = custom[name]
+        return self.file.parse(model, value, at)
+
+    def _features(self, custom: dict[str, tuple[Any, Location]]) -> tuple[Feature, ...]:
+        if "features" not in custom:
+            return ()
+        items, at = custom["features"]
+        features = tuple(self.file.parse(Feature, item, (*at, i)) for i, item in enumerate(TypeAdapter(list).validate_python(items)))
+        names = [feature.name for feature in features]
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                raise self.file.error((*at, i, "name"), f"{name!r} is declared twice.")
+        return features
+
+    def _freshness(self) -> Freshness:
+        values: dict[str, Any] = {}
+        for index, item in enumerate(self.document.get("slaProperties") or []):
+            if item["property"] == "frequency":
+                values["schedule"] = str(item.get("schedule") or "@daily")
+            elif item["property"] == "latency":
+                values["maximum_age_days"] = int(item["value"])
+            else:
+                raise self.file.error(("slaProperties", index, "property"), "must be frequency or latency.")
+        return Freshness(**values)
+
+    def _references(self, contract: Contract, custom: dict[str, tuple[Any, Location]]) -> None:
+        columns = {column.name for column in contract.columns}
+        if not contract.primary_key:
+            raise self.file.error(("schema", 0, "properties"), "no column has primaryKey: true.")
+        for name in (contract.time.eventTime, contract.time.availableAt):
+            if name and name not in columns:
+                raise self.file.error(custom["time"][1], f"{name!r} is not a column.")
+        direct = {feature.name for feature in contract.features if feature.of is None}
+        for index, feature in enumerate(contract.features):
+            at = (*custom["features"][1], index)
+            for column in {*feature.where, *([feature.column] if feature.column else [])} - columns:
+                raise self.file.error(at, f"{column!r} is not a column of {contract.name}.")
+            for other in set(feature.of or ()) - direct:
+                raise self.file.error((*at, "of"), f"{other!r} is no directly aggregated feature of {contract.name}.")
+        if contract.submodel and contract.submodel.enabled and not contract.features:
+            raise self.file.error(custom["subModel"][1], "a sub-model needs features.")

@@ -1,0 +1,243 @@
+"""The data contract of one source: everything the platform knows about it, from which the rest is derived."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class Strict(BaseModel):
+    """Base of everything read from YAML: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Text(Strict):
+    """One text in both languages."""
+
+    zh: str
+    en: str
+
+
+class Severity(StrEnum):
+    """What a violated check does: refuse the row (or the batch), or only tell."""
+
+    FAIL = "fail"
+    WARN = "warn"
+
+
+class CheckKind(StrEnum):
+    """Kinds of checks; each derives one expectation and, where it judges rows, one SQL predicate."""
+
+    NOT_NULL = "not_null"
+    CASTABLE = "castable"
+    PATTERN = "pattern"
+    IN_SET = "in_set"
+    BETWEEN = "between"
+    USCC = "uscc"
+    UNIQUE_KEY = "unique_key"
+    ROW_RULE = "row_rule"
+    ROW_COUNT = "row_count"
+
+
+class Check(Strict):
+    """One check of a column, of a row, or of a whole batch.
+
+    ``tolerance`` is the share of rows (0 to 1) that may violate a row check before the whole batch is refused;
+    ``None`` takes the workspace's.
+    """
+
+    id: str
+    kind: CheckKind
+    severity: Severity = Severity.FAIL
+    column: str | None = None
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    tolerance: float | None = None
+    description: str = ""
+
+
+class Classification(StrEnum):
+    """Sensitivity class of a column."""
+
+    PUBLIC = "public"
+    INTERNAL = "internal"
+    CONFIDENTIAL = "confidential"
+    PERSONAL = "personal"
+
+
+class LogicalType(StrEnum):
+    """Logical types of Open Data Contract Standard that a column may have."""
+
+    STRING = "string"
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    DATE = "date"
+    TIMESTAMP = "timestamp"
+
+
+SQL_TYPES = {
+    LogicalType.STRING: "VARCHAR",
+    LogicalType.INTEGER: "BIGINT",
+    LogicalType.NUMBER: "DOUBLE",
+    LogicalType.BOOLEAN: "BOOLEAN",
+    LogicalType.DATE: "DATE",
+    LogicalType.TIMESTAMP: "TIMESTAMP",
+}
+
+
+class Column(Strict):
+    """One column: ``physical_name`` is what the source calls it, ``name`` what the platform does."""
+
+    name: Name
+    physical_name: str
+    label: Text
+    logical_type: LogicalType
+    sql_type: str
+    required: bool = False
+    primary_key: bool = False
+    classification: Classification = Classification.INTERNAL
+    unit: str = ""
+    date_format: str = ""
+
+
+class TimeColumns(Strict):
+    """Which columns say when a record was true and when it could first be known.
+
+    Without ``eventTime`` the source holds timeless attributes. Without ``availableAt`` a record is known
+    ``lagDays`` after it was true.
+    """
+
+    eventTime: Name | None = None
+    availableAt: Name | None = None
+    lagDays: int = 0
+
+
+class Pull(Strict):
+    """How a source is pulled: the connector's name and its options."""
+
+    connector: Literal["http_exchange", "file_drop"]
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Aggregation(StrEnum):
+    """How the records of an entity, known at a time and inside the window, become one value."""
+
+    COUNT = "count"
+    SUM = "sum"
+    MEAN = "mean"
+    MIN = "min"
+    MAX = "max"
+    STD = "std"
+    LAST = "last"
+    DISTINCT = "distinct"
+    TREND = "trend"
+    SHARE = "share"
+    RECENCY_DAYS = "recency_days"
+    AGE_DAYS = "age_days"
+    RATIO = "ratio"
+    DIFFERENCE = "difference"
+
+
+WITHOUT_COLUMN = {Aggregation.COUNT, Aggregation.RECENCY_DAYS, Aggregation.RATIO, Aggregation.DIFFERENCE, Aggregation.SHARE}
+OF_FEATURES = {Aggregation.RATIO, Aggregation.DIFFERENCE}
+
+
+class Feature(Strict):
+    """One feature of a source.
+
+    ``trend`` is the slope per month of the values in the window divided by their mean absolute value; ``share`` the
+    share of ``column``'s sum (of the count where no column is given) that satisfies ``where``; ``ratio`` and
+    ``difference`` combine two other features of the same source, ``of: [left, right]``.
+    ``risk`` says how the probability of default may move as the value grows; it becomes a monotone constraint.
+    """
+
+    name: Name
+    aggregation: Aggregation
+    label: Text
+    column: Name | None = None
+    window_months: Annotated[int, Field(ge=1, le=120)] | None = None
+    where: dict[Name, Any] = Field(default_factory=dict)
+    of: tuple[Name, Name] | None = None
+    prefix: Annotated[int, Field(ge=1)] | None = None
+    kind: Literal["number", "category"] = "number"
+    unit: str = ""
+    risk: Literal["increasing", "decreasing", "free"] = "free"
+    adverse: Text | None = None
+    favourable: Text | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Feature:
+        if self.aggregation in OF_FEATURES and self.of is None:
+            raise ValueError(f"{self.aggregation} needs `of: [left, right]`")
+        if self.aggregation not in WITHOUT_COLUMN and self.column is None:
+            raise ValueError(f"{self.aggregation} needs a column")
+        if self.kind == "category" and self.aggregation is not Aggregation.LAST:
+            raise ValueError("a category is always the last value known")
+        if self.kind == "category" and self.risk != "free":
+            raise ValueError("a category has no direction")
+        if self.aggregation is Aggregation.SHARE and not self.where:
+            raise ValueError("share needs `where`: the share of what?")
+        return self
+
+
+class SubModel(Strict):
+    """The source's own model. ``absence`` says what no record means: unknown, or that nothing happened."""
+
+    enabled: bool = True
+    label: Text
+    absence: Literal["no_data", "no_events"] = "no_data"
+
+
+class Freshness(Strict):
+    """How often the source is pulled (cron or preset) and how old it may be, in days."""
+
+    schedule: str = "@daily"
+    maximum_age_days: int | None = None
+
+
+class Contract(Strict):
+    """Everything about one source, as loaded from ``sources/<name>/contract.yaml``."""
+
+    name: Name
+    version: str
+    status: str
+    dimension: Name
+    owner: str
+    title: Text
+    purpose: str
+    limitations: str
+    legal_basis: str
+    grain: str
+    path: Path
+    columns: tuple[Column, ...]
+    checks: tuple[Check, ...]
+    time: TimeColumns
+    pull: Pull
+    freshness: Freshness
+    features: tuple[Feature, ...] = ()
+    submodel: SubModel | None = None
+
+    @property
+    def primary_key(self) -> tuple[str, ...]:
+        """Names of the columns that identify a record, in order."""
+        return tuple(column.name for column in self.columns if column.primary_key)
+
+    def column(self, name: str) -> Column:
+        """The column called ``name``; ``KeyError`` where there is none."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
+
+    def feature(self, name: str) -> Feature:
+        """The feature called ``name``; ``KeyError`` where there is none."""
+        for feature in self.features:
+            if feature.name == name:
+                return feature
+        raise KeyError(name)

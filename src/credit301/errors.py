@@ -1,0 +1,56 @@
+"""Errors that say what went wrong and what to do about it."""
+
+from __future__ import annotations
+
+
+class Credit301Error(Exception):
+    """Base of all errors that a person may see.
+
+    Args:
+        message: what is wrong, in one sentence.
+        hint: what to do about it; empty where the message says it already.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class ConfigError(Credit301Error):
+    """A setting is missing or contradicts another."""
+
+
+class ContractError(Credit301Error):
+    """A contract or workspace file says something that cannot be; the message names file and line."""
+
+
+class SourceError(Credit301Error):
+    """A source did not deliver, or delivered something that is not in its contract."""
+
+
+class ValidationFailed(Credit301Error):
+    """A check of severity ``fail`` failed; the batch was not landed."""
+
+
+class WarehouseError(Credit301Error):
+    """The warehouse could not be built."""
+
+
+class FeatureStoreError(Credit301Error):
+    """The feature store is unreachable, or holds something else than the contracts say."""
+
+
+class ModelError(Credit301Error):
+    """A model or bundle is missing, damaged, or does not fit."""
+
+
+class GateRefused(Credit301Error):
+    """A model version failed the promotion gate."""
+
+
+class NotFound(Credit301Error):
+    """The thing asked for does not exist."""

@@ -1,0 +1,146 @@
+"""The one place that resolves the profile, the addresses and the secrets of a run."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from credit301.errors import ConfigError
+
+PREFIX = "CREDIT301_"
+
+
+class Profile(StrEnum):
+    """Where the platform runs: one machine without installation, servers, or a cluster."""
+
+    EMBEDDED = "embedded"
+    PRODUCTION = "production"
+    CLUSTER = "cluster"
+
+
+class Settings(BaseSettings):
+    """Settings of a run, read from ``CREDIT301_*`` variables and a ``.env`` file beside the project.
+
+    An address that is left empty gets the embedded profile's default on loopback; the other profiles
+    insist on being told.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore")
+
+    profile: Profile = Profile.EMBEDDED
+    home: Path = Field(default=Path("var"), description="where everything that a run writes is kept")
+    workspace: Path = Field(default=Path("workspaces/wuhan"), description="the workspace used where none is named")
+    data_dir: Path = Field(default=Path("../shared/data"), description="where file-drop workspaces look for real data")
+    host: str = "127.0.0.1"
+
+    serving_port: int = 8301
+    mlflow_port: int = 8302
+    airflow_port: int = 8303
+    exchange_port: int = 8304
+    site_port: int = 8305
+    redis_port: int = 8306
+    postgres_port: int = 8307
+    supervisor_port: int = 8308
+
+    redis_url: str = ""
+    postgres_url: str = ""
+    mlflow_url: str = ""
+    exchange_url: str = ""
+
+    threads: int = Field(default=0, description="threads of the warehouse and of training; 0 means all cores")
+
+    def model_post_init(self, context: object, /) -> None:
+        """Make paths absolute, so that a verb may be called from any directory."""
+        self.home = self.home.expanduser().resolve()
+        self.workspace = self.workspace.expanduser()
+        self.data_dir = self.data_dir.expanduser()
+
+    @property
+    def cpu_threads(self) -> int:
+        """Threads to use: the setting, or every core of this machine."""
+        return self.threads or os.cpu_count() or 1
+
+    def redis_address(self) -> str:
+        """URL of the online store.
+
+        Raises:
+            ConfigError: outside the embedded profile, when ``CREDIT301_REDIS_URL`` is not set.
+        """
+        if self.redis_url or self.profile is not Profile.EMBEDDED:
+            return self._address("redis_url", "")
+        return f"redis://:{self.secret('redis_password')}@{self.host}:{self.redis_port}/0"
+
+    def mlflow_address(self) -> str:
+        """URL of the MLflow tracking server and registry."""
+        return self._address("mlflow_url", f"http://{self.host}:{self.mlflow_port}")
+
+    def exchange_address(self) -> str:
+        """Base URL of the data exchange that HTTP sources are pulled from."""
+        return self._address("exchange_url", f"http://{self.host}:{self.exchange_port}")
+
+    def postgres_address(self, database: str) -> str:
+        """``postgresql://`` URL of one of the platform's databases."""
+        if self.postgres_url or self.profile is not Profile.EMBEDDED:
+            return f"{self._address('postgres_url', '').rstrip('/')}/{database}"
+        return f"postgresql://credit301:{self.secret('postgres_password')}@{self.host}:{self.postgres_port}/{database}"
+
+    def _address(self, name: str, embedded: str) -> str:
+        value = str(getattr(self, name))
+        if value:
+            return value
+        if self.profile is not Profile.EMBEDDED:
+            raise ConfigError(
+                f"{PREFIX}{name.upper()} is not set.",
+                hint=f"The {self.profile} profile needs it; .env.example lists every variable.",
+            )
+        return embedded
+
+    def secret(self, name: str) -> str:
+        """A secret by name: from ``CREDIT301_<NAME>``, else (embedded profile only) made once and kept.
+
+        Raises:
+            ConfigError: outside the embedded profile, when the variable is not set.
+        """
+        variable = f"{PREFIX}{name.upper()}"
+        value = os.environ.get(variable) or self._dotenv().get(variable)
+        if value:
+            return value
+        if self.profile is not Profile.EMBEDDED:
+            raise ConfigError(f"{variable} is not set.", hint="Secrets have no default outside the embedded profile.")
+        path = self.home / "secrets" / name
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            try:
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            except FileExistsError:
+                return self._wait_for(path)
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                file.write(secrets.token_urlsafe(24))
+        return self._wait_for(path)
+
+    @staticmethod
+    def _wait_for(path: Path) -> str:
+        # Another process may have created the file and not yet written it.
+        for _ in range(100):
+            if value := path.read_text(encoding="ascii").strip():
+                return value
+            os.sched_yield()
+        raise ConfigError(f"The secret in {path} is empty.", hint="Delete the file; it is made anew.")
+
+    @staticmethod
+    def _dotenv() -> dict[str, str]:
+        from dotenv import dotenv_values
+
+        return {key: value for key, value in dotenv_values(".env").items() if value}
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process."""
+    return Settings()

@@ -1,0 +1,233 @@
+"""A workspace: the contracts, strategies and settings of one city or bank, and where its runs are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from credit301.contracts.loader import FILE_NAME, load_contract
+from credit301.contracts.model import Contract, Name, Strict, Text
+from credit301.errors import ContractError, NotFound
+from credit301.settings import Settings, get_settings
+from credit301.yaml_file import YamlFile
+
+
+class Entity(Strict):
+    """Who is decided on: the column that names it in every source, and what a valid value looks like."""
+
+    name: Name = "enterprise"
+    key: Name = "uscc"
+    label: Text
+    format: Literal["uscc", "text"] = "uscc"
+    pattern: str = r"^\S{1,64}$"
+
+
+class Labels(Strict):
+    """Where the outcomes to learn from are: a dbt model of the workspace, or a column of a source.
+
+    A model has the entity's key, ``decision_time`` and ``label`` (0 or 1). A source's column is a default where it
+    equals ``positive``; its decision time is the time of the data.
+    """
+
+    model: Name | None = None
+    source: Name | None = None
+    column: Name | None = None
+    positive: Any = None
+
+    @model_validator(mode="after")
+    def _either(self) -> Labels:
+        if bool(self.model) == bool(self.source):
+            raise ValueError("name either a model or a source")
+        if self.source and self.column is None:
+            raise ValueError("a source needs the column that holds the outcome")
+        return self
+
+
+class TimeSplit(Strict):
+    """The last ``test_share`` of decisions in time are the test; no entity is on both sides."""
+
+    kind: Literal["time"]
+    test_share: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    folds: Annotated[int, Field(ge=2)] = 5
+    seed: int = 301
+
+
+class KFoldSplit(Strict):
+    """Stratified folds over entities, repeated with other seeds."""
+
+    kind: Literal["kfold"]
+    folds: Annotated[int, Field(ge=2)] = 5
+    repeats: Annotated[int, Field(ge=1)] = 5
+    seed: int = 301
+
+
+class ColumnSplit(Strict):
+    """A column of the label model says ``train`` or ``test``."""
+
+    kind: Literal["column"]
+    column: Name
+    folds: Annotated[int, Field(ge=2)] = 5
+    seed: int = 301
+
+
+Split = Annotated[TimeSplit | KFoldSplit | ColumnSplit, Field(discriminator="kind")]
+
+
+class Ingest(Strict):
+    """How much of a batch may be refused before the batch itself is."""
+
+    tolerance: Annotated[float, Field(ge=0, le=1)] = 0.05
+
+
+class Definition(Strict):
+    """What ``workspace.yaml`` says."""
+
+    name: Name
+    title: Text
+    entity: Entity
+    dimensions: dict[Name, Text]
+    labels: Labels
+    split: Split
+    ingest: Ingest = Ingest()
+    feature_grid: Literal["monthly", "none"] = Field(
+        default="none", description="also compute features at each month's start, not only at decisions and now"
+    )
+    simulated: bool = False
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where the files of a workspace's runs are, all under ``<home>/<workspace name>``."""
+
+    root: Path
+
+    @property
+    def inbox(self) -> Path:
+        """Batches as they arrived."""
+        return self.root / "inbox"
+
+    @property
+    def landing(self) -> Path:
+        """Typed rows that passed their checks."""
+        return self.root / "landing"
+
+    @property
+    def quarantine(self) -> Path:
+        """Rows that did not, with their reasons."""
+        return self.root / "quarantine"
+
+    @property
+    def warehouse(self) -> Path:
+        """The DuckDB file that dbt writes."""
+        return self.root / "warehouse.duckdb"
+
+    @property
+    def dbt(self) -> Path:
+        """The assembled dbt project."""
+        return self.root / "dbt"
+
+    @property
+    def marts(self) -> Path:
+        """Marts exported as Parquet."""
+        return self.root / "marts"
+
+    @property
+    def feast(self) -> Path:
+        """The Feast repository and registry."""
+        return self.root / "feast"
+
+    @property
+    def bundles(self) -> Path:
+        """Promoted bundles by version."""
+        return self.root / "bundles"
+
+    @property
+    def site(self) -> Path:
+        """Pages: data docs, dbt docs, index."""
+        return self.root / "site"
+
+    @property
+    def reports(self) -> Path:
+        """Training reports and metrics."""
+        return self.root / "reports"
+
+    @property
+    def state(self) -> Path:
+        """Watermarks, promotions, alerts."""
+        return self.root / "state"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One city or bank, loaded and checked as a whole."""
+
+    directory: Path
+    definition: Definition
+    sources: dict[str, Contract]
+    settings: Settings
+
+    @classmethod
+    def load(cls, directory: Path, settings: Settings | None = None) -> Workspace:
+        """Read ``workspace.yaml`` and the contract of every folder under ``sources/``.
+
+        Raises:
+            ContractError: a file says something that cannot be; the message names file and line.
+        """
+        directory = directory.expanduser().resolve()
+        file = YamlFile(directory / "workspace.yaml")
+        definition = file.parse(Definition)
+        folders = sorted(path.parent for path in (directory / "sources").glob(f"*/{FILE_NAME}"))
+        sources = {folder.name: load_contract(folder) for folder in folders}
+        workspace = cls(directory, definition, sources, settings or get_settings())
+        workspace._check(file)
+        return workspace
+
+    def _check(self, file: YamlFile) -> None:
+        if not self.sources:
+            raise ContractError(f"{self.directory} has no sources.", hint="Each source is a folder sources/<name>/contract.yaml.")
+        for contract in self.sources.values():
+            if contract.dimension not in self.definition.dimensions:
+                known = ", ".join(self.definition.dimensions)
+                raise ContractError(f"{contract.path / FILE_NAME}: domain {contract.dimension!r} is no dimension of the workspace ({known}).")
+            if contract.features and self.entity.key not in {column.name for column in contract.columns}:
+                raise ContractError(f"{contract.path / FILE_NAME}: has features but no column {self.entity.key!r}, the entity's key.")
+        labels = self.definition.labels
+        if labels.source and labels.source not in self.sources:
+            raise file.error(("labels", "source"), f"{labels.source!r} is not a source of the workspace.")
+
+    @property
+    def name(self) -> str:
+        """Name of the workspace; also the Feast project and the prefix of its models."""
+        return self.definition.name
+
+    @property
+    def title(self) -> Text:
+        """What people call the city or bank."""
+        return self.definition.title
+
+    @property
+    def entity(self) -> Entity:
+        """Who is decided on."""
+        return self.definition.entity
+
+    @property
+    def paths(self) -> Paths:
+        """Where this workspace's files are."""
+        return Paths(self.settings.home / self.name)
+
+    def source(self, name: str) -> Contract:
+        """The contract of the source called ``name``.
+
+        Raises:
+            NotFound: the workspace has no such source.
+        """
+        if name not in self.sources:
+            raise NotFound(f"{self.name} has no source {name!r}.", hint=f"Its sources: {', '.join(self.sources)}.")
+        return self.sources[name]
+
+    def featured(self) -> tuple[Contract, ...]:
+        """Contracts of the sources that have features, in order of name."""
+        return tuple(contract for contract in self.sources.values() if contract.features)

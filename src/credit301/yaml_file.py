@@ -1,0 +1,84 @@
+"""YAML files read strictly: an unknown or misplaced key is an error that names file, line and path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError
+
+from credit301.errors import ContractError
+
+Model = TypeVar("Model", bound=BaseModel)
+Location = tuple[str | int, ...]
+
+
+class YamlFile:
+    """One YAML document with the line of each of its nodes.
+
+    Raises:
+        ContractError: the file does not exist, is not YAML, or is not a mapping.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.is_file():
+            raise ContractError(f"{path} does not exist.")
+        try:
+            self.data: Any = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+        except MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 0
+            raise ContractError(f"{path}:{line}: not valid YAML: {error.problem}.") from error
+        if not isinstance(self.data, CommentedMap):
+            raise ContractError(f"{path}:1: expected a mapping of keys to values.")
+
+    def line(self, location: Location) -> int:
+        """Line (from 1) of the node at ``location``, or of its nearest known parent."""
+        node: Any = self.data
+        line = 1
+        for step in location:
+            if isinstance(node, CommentedMap) and step in node:
+                line = int(node.lc.key(step)[0]) + 1
+            elif isinstance(node, CommentedSeq) and isinstance(step, int) and step < len(node):
+                line = int(node.lc.item(step)[0]) + 1
+            else:
+                break
+            node = node[step]
+        return line
+
+    def error(self, location: Location, message: str) -> ContractError:
+        """An error about the node at ``location``."""
+        where = ".".join(str(step) for step in location)
+        return ContractError(f"{self.path}:{self.line(location)}: {where}: {message}" if where else f"{self.path}: {message}")
+
+    def plain(self, node: Any = None) -> Any:
+        """``node`` (default: the document) as plain dicts, lists and scalars."""
+        node = self.data if node is None else node
+        if isinstance(node, dict):
+            return {str(key): self.plain(value) if value is not None else None for key, value in node.items()}
+        if isinstance(node, list):
+            return [self.plain(value) if value is not None else None for value in node]
+        if isinstance(node, bool):
+            return bool(node)
+        for kind in (int, float, str):
+            if isinstance(node, kind):
+                return kind(node)
+        return node
+
+    def parse(self, model: type[Model], node: Any = None, at: Location = ()) -> Model:
+        """``node`` as ``model``.
+
+        Raises:
+            ContractError: with the line of the first offending key, and how many more there are.
+        """
+        try:
+            return model.model_validate(self.plain(node))
+        except ValidationError as error:
+            problems = error.errors()
+            first = problems[0]
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+            raise self.error((*at, *first["loc"]), f"{message}{more}.") from error
