@@ -27,10 +27,12 @@
 {# The last value that is not null, by the time it was true and, for equal times, the time it became known. #}
 {% macro feature_last(column, months, chosen) -%}{{ last_known(column) }}{{ within(months, chosen) }}{%- endmacro %}
 
-{# Slope per month of a straight line through the values, as a share of their mean size. #}
+{# Slope per month of a straight line through the values, as a share of their mean size; null where all fall on one day. #}
 {% macro feature_trend(column, months, chosen) -%}
-  regr_slope(cast({{ column }} as double precision), {{ months_since_epoch("event_time") }}){{ within(months, chosen) }}
-    / nullif(avg(abs({{ column }})){{ within(months, chosen) }}, 0)
+  {%- set pair = "(cast(" ~ column ~ " as double precision), " ~ months_since_epoch("event_time") ~ ")" ~ within(months, chosen) -%}
+  case when regr_sxx{{ pair }} > 0
+    then regr_slope{{ pair }} / nullif(avg(abs({{ column }})){{ within(months, chosen) }}, 0)
+  end
 {%- endmacro %}
 
 {# Share of the sum (of the count where there is no column) in the window that satisfies the condition. #}

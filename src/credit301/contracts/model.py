@@ -144,6 +144,23 @@ class Aggregation(StrEnum):
     DIFFERENCE = "difference"
 
 
+Scalar = bool | int | float | str
+
+
+class Comparison(Strict):
+    """A condition on a column's value; all that are given must hold."""
+
+    gt: Scalar | None = None
+    gte: Scalar | None = None
+    lt: Scalar | None = None
+    lte: Scalar | None = None
+    ne: Scalar | None = None
+
+    def given(self) -> dict[str, Scalar]:
+        """The comparisons that are given, by operator."""
+        return {name: value for name in type(self).model_fields if (value := getattr(self, name)) is not None}
+
+
 WITHOUT_COLUMN = {Aggregation.COUNT, Aggregation.RECENCY_DAYS, Aggregation.RATIO, Aggregation.DIFFERENCE, Aggregation.SHARE}
 OF_FEATURES = {Aggregation.RATIO, Aggregation.DIFFERENCE}
 
@@ -162,7 +179,7 @@ class Feature(Strict):
     label: Text
     column: Name | None = None
     window_months: Annotated[int, Field(ge=1, le=120)] | None = None
-    where: dict[Name, Any] = Field(default_factory=dict)
+    where: dict[Name, Scalar | tuple[Scalar, ...] | Comparison] = Field(default_factory=dict)
     of: tuple[Name, Name] | None = None
     prefix: Annotated[int, Field(ge=1)] | None = None
     kind: Literal["number", "category"] = "number"

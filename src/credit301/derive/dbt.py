@@ -12,7 +12,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.compat import StringIO
 
-from credit301.contracts.model import Aggregation, Column, Contract, Feature
+from credit301.contracts.model import Aggregation, Column, Comparison, Contract, Feature
 from credit301.derive import HEADER
 from credit301.workspace import Workspace
 
@@ -190,10 +190,10 @@ def _aggregate(contract: Contract, feature: Feature) -> str:
 
 
 def _condition(column: Column, value: Any) -> str:
-    if isinstance(value, list):
+    if isinstance(value, tuple):
         return f"{column.name} in ({', '.join(_literal(item) for item in value)})"
-    if isinstance(value, dict):
-        return " and ".join(f"{column.name} {COMPARISONS[operator]} {_literal(item)}" for operator, item in value.items())
+    if isinstance(value, Comparison):
+        return " and ".join(f"{column.name} {COMPARISONS[operator]} {_literal(item)}" for operator, item in value.given().items())
     return f"{column.name} = {_literal(value)}"
 
 
