@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
 from feast.types import Float64, String
 
 from credit301.derive.features import SERVICE, FeatureViewSpec, view_specs
 from credit301.workspace import Workspace
 
-FeastObject = Entity | FeatureView | FeatureService
+FeastObject: TypeAlias = Entity | FeatureView | FeatureService
 
 
 def entity(workspace: Workspace) -> Entity:
@@ -55,5 +57,7 @@ def definitions(workspace: Workspace) -> list[FeastObject]:
     """Everything that ``apply`` registers."""
     enterprise = entity(workspace)
     views = [feature_view(workspace, spec, enterprise) for spec in view_specs(workspace)]
-    service = FeatureService(name=SERVICE, features=list(views), description="全部特征，供集成模型使用: all features, for the ensemble")
+    service = FeatureService(
+        name=SERVICE, features=list(views), description="全部特征，供集成模型使用: all features, for the ensemble"
+    )
     return [enterprise, *views, service]

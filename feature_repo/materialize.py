@@ -49,7 +49,8 @@ def materialize(workspace: Workspace) -> dict[str, Any]:
         store.materialize(start_date=as_of - timedelta(seconds=1), end_date=as_of)
     except RedisError as error:
         raise FeatureStoreError(
-            f"The online store cannot be reached: {type(error).__name__}.", hint="Start it with `credit301 up`, or set CREDIT301_REDIS_URL."
+            f"The online store cannot be reached: {type(error).__name__}.",
+            hint="Start it with `credit301 up`, or set CREDIT301_REDIS_URL.",
         ) from error
     rows = {name: count for name, (moment, count) in newest.items() if moment is not None}
     return {"as_of": as_of.isoformat(), "rows": rows}
@@ -60,8 +61,7 @@ def _newest(workspace: Workspace, mart: str) -> tuple[datetime | None, int]:
     if not path.exists():
         raise FeatureStoreError(f"The mart {mart} is missing.", hint="Run `credit301 build` first.")
     row = duckdb.execute(
-        "select max(event_timestamp), count(*) filter (where event_timestamp = (select max(event_timestamp) from read_parquet($1)))"
-        " from read_parquet($1)",
+        "select event_timestamp, count(*) from read_parquet($1) group by all order by event_timestamp desc limit 1",
         [str(path)],
     ).fetchone()
     return (row[0], int(row[1])) if row else (None, 0)

@@ -23,23 +23,26 @@ def check_parity(workspace: Workspace, sample: int = 200, seed: int = 301) -> di
     offline: dict[str, dict[str, Any]] = {}
     for spec in view_specs(workspace):
         path = str(workspace.paths.marts / f"{spec.mart}.parquet")
-        query = "select * exclude (created_timestamp) from read_parquet($1) qualify event_timestamp = max(event_timestamp) over ()"
+        query = "select * from read_parquet($1) qualify event_timestamp = max(event_timestamp) over ()"
         cursor = duckdb.execute(query, [path])
         names = [column[0] for column in cursor.description or ()]
         for row in cursor.fetchall():
             values = dict(zip(names, row, strict=True))
             entity = offline.setdefault(values.pop(key), {})
-            values.pop("event_timestamp")
+            del values["event_timestamp"], values["created_timestamp"]
             entity.update({f"{spec.name}__{name}": value for name, value in values.items()})
     if not offline:
         raise FeatureStoreError("The feature marts are empty.", hint="Run `credit301 build` first.")
     chosen = duckdb.execute(
-        "select id from unnest($1::varchar[]) as t(id) order by hash(id || $2::varchar), id limit $3", [sorted(offline), str(seed), sample]
+        "select id from unnest($1::varchar[]) as t(id) order by hash(id || $2::varchar), id limit $3",
+        [sorted(offline), str(seed), sample],
     ).fetchall()
     entities = [row[0] for row in chosen]
     store = open_store(workspace)
     online = store.get_online_features(
-        features=store.get_feature_service(SERVICE), entity_rows=[{key: entity} for entity in entities], full_feature_names=True
+        features=store.get_feature_service(SERVICE),
+        entity_rows=[{key: entity} for entity in entities],
+        full_feature_names=True,
     ).to_dict()
     compared, different = 0, []
     for index, entity in enumerate(entities):
@@ -48,7 +51,9 @@ def check_parity(workspace: Workspace, sample: int = 200, seed: int = 301) -> di
                 continue
             compared += 1
             if not _same(values[index], offline[entity].get(name)):
-                different.append(f"{entity[:4]}... {name}: online {values[index]!r}, offline {offline[entity].get(name)!r}")
+                different.append(
+                    f"{entity[:4]}... {name}: online {values[index]!r}, offline {offline[entity].get(name)!r}"
+                )
     if different:
         raise FeatureStoreError(
             f"{len(different)} of {compared} online values differ from the marts: {'; '.join(different[:3])}.",

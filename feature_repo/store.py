@@ -21,7 +21,9 @@ def redis_connection_string(url: str) -> str:
     """A ``redis://`` or ``rediss://`` URL in the form that Feast reads: ``host:port,password=...,db=...``."""
     parts = urlsplit(url)
     if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
-        raise FeatureStoreError(f"{parts.scheme or 'the Redis URL'} is no redis:// address.", hint="Set CREDIT301_REDIS_URL.")
+        raise FeatureStoreError(
+            f"{parts.scheme or 'the Redis URL'} is no redis:// address.", hint="Set CREDIT301_REDIS_URL."
+        )
     options = [f"{parts.hostname}:{parts.port or 6379}", f"db={parts.path.lstrip('/') or 0}"]
     if parts.username:
         options.append(f"username={unquote(parts.username)}")

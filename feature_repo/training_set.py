@@ -35,13 +35,18 @@ def build_training_set(workspace: Workspace) -> dict[str, Any]:
     path = workspace.paths.marts / f"{LABELS}.parquet"
     labels = duckdb.read_parquet(str(path)).df() if path.exists() else None
     if labels is None or labels.empty:
-        raise FeatureStoreError("There are no labels to learn from.", hint="Run `credit301 build` after outcomes have landed.")
+        raise FeatureStoreError(
+            "There are no labels to learn from.", hint="Run `credit301 build` after outcomes have landed."
+        )
     store = open_store(workspace)
     apply(workspace, store)
     console.say(f"joining features of {len(labels)} decisions as known at each")
     frame = labels.rename(columns={"decision_time": "event_timestamp"})
     joined = store.get_historical_features(
-        entity_df=frame, features=store.get_feature_service(SERVICE), full_feature_names=True, filter_by_created_timestamp=True
+        entity_df=frame,
+        features=store.get_feature_service(SERVICE),
+        full_feature_names=True,
+        filter_by_created_timestamp=True,
     ).to_df()
     joined = joined.rename(columns={"event_timestamp": "decision_time"})
     joined["decision_time"] = joined["decision_time"].dt.tz_localize(None)

@@ -38,8 +38,13 @@ def build_app() -> typer.Typer:
 
 
 def _command(verb: verbs.Verb) -> Any:
-    signature = inspect.signature(verb, eval_str=True)
-    parameters = list(signature.parameters.values())[1:]
+    # Only the options' annotations are needed at run time; a verb may import Workspace for type checkers alone.
+    parameters = [
+        parameter.replace(annotation=eval(parameter.annotation, inspect.getmodule(verb).__dict__))  # noqa: S307
+        if isinstance(parameter.annotation, str)
+        else parameter
+        for parameter in list(inspect.signature(verb).parameters.values())[1:]
+    ]
 
     @functools.wraps(verb)
     def run(context: typer.Context, **options: Any) -> None:

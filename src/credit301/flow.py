@@ -16,8 +16,12 @@ MODEL_KEYS = ("name", "level", "auc", "auc_spread", "ks", "brier")
 
 def run(
     workspace: Workspace,
-    metrics: Annotated[Path | None, typer.Option(help="Also write the figures to this file as JSON. 同时写入该 JSON 文件。")] = None,
-    register: Annotated[bool, typer.Option(help="Register the models in the MLflow server. 在 MLflow 注册模型。")] = False,
+    metrics: Annotated[
+        Path | None, typer.Option(help="Also write the figures to this file as JSON. 同时写入该 JSON 文件。")
+    ] = None,
+    register: Annotated[
+        bool, typer.Option(help="Register the models in the MLflow server. 在 MLflow 注册模型。")
+    ] = False,
 ) -> dict[str, Any]:
     """Pull, validate, build, make features, train, report; decide on whoever has no history. 全流程运行并输出指标。"""
     for source in workspace.sources:

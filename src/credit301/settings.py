@@ -55,7 +55,7 @@ class Settings(BaseSettings):
 
     threads: int = Field(default=0, description="threads of the warehouse and of training; 0 means all cores")
 
-    def model_post_init(self, context: object, /) -> None:
+    def model_post_init(self, _context: object, /) -> None:
         """Make paths absolute, so that a verb may be called from any directory."""
         self.home = self.home.expanduser().resolve()
         self.workspace = self.workspace.expanduser()

@@ -187,13 +187,20 @@ class Workspace:
 
     def _check(self, file: YamlFile) -> None:
         if not self.sources:
-            raise ContractError(f"{self.directory} has no sources.", hint="Each source is a folder sources/<name>/contract.yaml.")
+            raise ContractError(
+                f"{self.directory} has no sources.", hint="Each source is a folder sources/<name>/contract.yaml."
+            )
         for contract in self.sources.values():
             if contract.dimension not in self.definition.dimensions:
                 known = ", ".join(self.definition.dimensions)
-                raise ContractError(f"{contract.path / FILE_NAME}: domain {contract.dimension!r} is no dimension of the workspace ({known}).")
+                raise ContractError(
+                    f"{contract.path / FILE_NAME}: domain {contract.dimension!r} is no dimension "
+                    f"of the workspace ({known})."
+                )
             if contract.features and self.entity.key not in {column.name for column in contract.columns}:
-                raise ContractError(f"{contract.path / FILE_NAME}: has features but no column {self.entity.key!r}, the entity's key.")
+                raise ContractError(
+                    f"{contract.path / FILE_NAME}: has features but no column {self.entity.key!r}, the entity's key."
+                )
         labels = self.definition.labels
         if labels.source and labels.source not in self.sources:
             raise file.error(("labels", "source"), f"{labels.source!r} is not a source of the workspace.")

@@ -52,7 +52,9 @@ class YamlFile:
     def error(self, location: Location, message: str) -> ContractError:
         """An error about the node at ``location``."""
         where = ".".join(str(step) for step in location)
-        return ContractError(f"{self.path}:{self.line(location)}: {where}: {message}" if where else f"{self.path}: {message}")
+        return ContractError(
+            f"{self.path}:{self.line(location)}: {where}: {message}" if where else f"{self.path}: {message}"
+        )
 
     def plain(self, node: Any = None) -> Any:
         """``node`` (default: the document) as plain dicts, lists and scalars."""

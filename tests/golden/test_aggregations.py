@@ -129,7 +129,11 @@ def expected(versions: list[Version], entity: str, moment: datetime) -> dict[str
     year = within(12)
     half_goods = [item for item in within(6) if item.kind == "goods"]
     sums, sizes = of(amounts(year), math.fsum), amounts(year)
-    points = [((item.event_time.date() - date(1970, 1, 1)).days / 30.4375, float(item.amount)) for item in year if item.amount is not None]
+    points = [
+        ((item.event_time.date() - date(1970, 1, 1)).days / 30.4375, float(item.amount))
+        for item in year
+        if item.amount is not None
+    ]
     size = statistics.fmean(abs(value) for value in sizes) if sizes else 0
     line = slope(points)
     goods = of(amounts([item for item in known if item.kind == "goods"]), math.fsum)
@@ -173,7 +177,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[Ver
     models.mkdir(parents=True)
     decisions = [(entity, AS_OF - timedelta(days=days)) for entity in ENTITIES for days in (45, 200, 400)]
     rows = " union all ".join(
-        f"select '{entity}' as uscc, cast('{moment}' as timestamp) as decision_time, 0 as label" for entity, moment in decisions
+        f"select '{entity}' as uscc, cast('{moment}' as timestamp) as decision_time, 0 as label"
+        for entity, moment in decisions
     )
     (models / "outcomes.sql").write_text(rows, encoding="utf-8")
     versions = make_versions(301)

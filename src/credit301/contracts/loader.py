@@ -14,7 +14,8 @@ from typing import Any
 
 import jsonschema
 from open_data_contract_standard.model import OpenDataContractStandard
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic.alias_generators import to_camel
 
 from credit301.contracts.model import (
     SQL_TYPES,
@@ -44,24 +45,27 @@ SEVERITIES = {"error": Severity.FAIL, "warning": Severity.WARN}
 class _Quality(Strict):
     """The part of a quality rule of the standard that the platform derives checks from."""
 
+    model_config = ConfigDict(alias_generator=to_camel)
+
     name: str | None = None
     type: str = "library"
     metric: str | None = None
     description: str = ""
     severity: str = "error"
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = Field(default_factory=dict)
     unit: str | None = None
     engine: str | None = None
     implementation: str | None = None
-    mustBeGreaterThan: float | None = None
-    mustBeGreaterOrEqualTo: float | None = None
-    mustBeLessThan: float | None = None
+    must_be_greater_than: float | None = None
+    must_be_greater_or_equal_to: float | None = None
+    must_be_less_than: float | None = None
     dimension: str | None = None
 
 
 @lru_cache(maxsize=1)
 def _standard() -> jsonschema.Draft201909Validator:
-    return jsonschema.Draft201909Validator(json.loads(OpenDataContractStandard.json_schema()))
+    text = OpenDataContractStandard.json_schema()  # type: ignore[no-untyped-call]
+    return jsonschema.Draft201909Validator(json.loads(text))
 
 
 def load_contract(folder: Path) -> Contract:
@@ -99,7 +103,7 @@ class _Loader:
         time = self._parse(custom, "time", TimeColumns, {})
         key = [column.name for column in columns if column.primary_key]
         # A correction repeats the key at a later time, so a version is unique by key and time of publication.
-        version = [*key, *([time.availableAt] if time.availableAt and time.availableAt not in key else [])]
+        version = [*key, *([time.available_at] if time.available_at and time.available_at not in key else [])]
         self._add("unique_key", CheckKind.UNIQUE_KEY, severity=Severity.WARN, arguments={"columns": version})
         description = document.get("description") or {}
         contract = Contract(
@@ -108,7 +112,9 @@ class _Loader:
             status=document["status"],
             dimension=document.get("domain") or "",
             owner=(document.get("team") or {}).get("name") or "",
-            title=Text(zh=table.get("businessName") or document["name"], en=table.get("description") or document["name"]),
+            title=Text(
+                zh=table.get("businessName") or document["name"], en=table.get("description") or document["name"]
+            ),
             purpose=description.get("purpose") or "",
             limitations=description.get("limitations") or "",
             legal_basis=str(self._value(custom, "legalBasis", "")),
@@ -164,35 +170,52 @@ class _Loader:
         if options.get("format") == "uscc":
             self._add(f"{name}_uscc", CheckKind.USCC, column=name, tolerance=tolerance)
         if "pattern" in options:
-            self._add(f"{name}_pattern", CheckKind.PATTERN, column=name, arguments={"pattern": options["pattern"]}, tolerance=tolerance)
+            self._add(
+                f"{name}_pattern",
+                CheckKind.PATTERN,
+                column=name,
+                arguments={"pattern": options["pattern"]},
+                tolerance=tolerance,
+            )
         bounds = {key: options[key] for key in ("minimum", "maximum") if key in options}
         if bounds:
             self._add(f"{name}_between", CheckKind.BETWEEN, column=name, arguments=bounds, tolerance=tolerance)
         if item.get("enum"):
             values = [entry["value"] for entry in item["enum"]]
-            self._add(f"{name}_in_set", CheckKind.IN_SET, column=name, arguments={"values": values}, tolerance=tolerance)
+            self._add(
+                f"{name}_in_set", CheckKind.IN_SET, column=name, arguments={"values": values}, tolerance=tolerance
+            )
 
     def _quality(self, rule: dict[str, Any], column: str | None, at: Location) -> None:
         quality = self.file.parse(_Quality, rule, at)
         if quality.severity not in SEVERITIES:
             raise self.file.error((*at, "severity"), "must be error or warning.")
         common: dict[str, Any] = {"severity": SEVERITIES[quality.severity], "description": quality.description}
-        if quality.mustBeLessThan is not None and quality.unit == "percent":
-            common["tolerance"] = quality.mustBeLessThan / 100
+        if quality.must_be_less_than is not None and quality.unit == "percent":
+            common["tolerance"] = quality.must_be_less_than / 100
         if quality.metric == "rowCount" and column is None:
-            minimum = quality.mustBeGreaterOrEqualTo if quality.mustBeGreaterThan is None else quality.mustBeGreaterThan + 1
-            self._add(quality.name or "row_count", CheckKind.ROW_COUNT, arguments={"minimum": int(minimum or 0)}, **common)
+            above = quality.must_be_greater_than
+            minimum = quality.must_be_greater_or_equal_to if above is None else above + 1
+            self._add(
+                quality.name or "row_count", CheckKind.ROW_COUNT, arguments={"minimum": int(minimum or 0)}, **common
+            )
         elif quality.metric == "nullValues" and column:
             self._add(quality.name or f"{column}_not_null", CheckKind.NOT_NULL, column=column, **common)
         elif quality.metric == "invalidValues" and column:
             self._invalid_values(quality, column, at, common)
         elif quality.type == "custom" and quality.engine == "sql" and quality.implementation and quality.name:
-            self._add(quality.name, CheckKind.ROW_RULE, column=column, arguments={"expression": quality.implementation}, **common)
+            self._add(
+                quality.name,
+                CheckKind.ROW_RULE,
+                column=column,
+                arguments={"expression": quality.implementation},
+                **common,
+            )
         else:
             raise self.file.error(
                 at,
-                "is no quality rule that the platform knows: metric rowCount (table), nullValues or invalidValues (column), "
-                "or type custom with name, engine sql and implementation.",
+                "is no quality rule that the platform knows: metric rowCount (table), nullValues or invalidValues "
+                "(column), or type custom with name, engine sql and implementation.",
             )
 
     def _invalid_values(self, quality: _Quality, column: str, at: Location, common: dict[str, Any]) -> None:
@@ -203,7 +226,9 @@ class _Loader:
         }
         for key, (kind, argument, value) in kinds.items():
             if key in arguments:
-                self._add(quality.name or f"{column}_{kind}", kind, column=column, arguments={argument: value}, **common)
+                self._add(
+                    quality.name or f"{column}_{kind}", kind, column=column, arguments={argument: value}, **common
+                )
         bounds = {key: arguments[key] for key in ("minimum", "maximum") if key in arguments}
         if bounds:
             self._add(quality.name or f"{column}_between", CheckKind.BETWEEN, column=column, arguments=bounds, **common)
@@ -220,7 +245,9 @@ class _Loader:
 
     # -- custom properties
 
-    def _custom(self, items: list[dict[str, Any]] | None, known: set[str], at: Location) -> dict[str, tuple[Any, Location]]:
+    def _custom(
+        self, items: list[dict[str, Any]] | None, known: set[str], at: Location
+    ) -> dict[str, tuple[Any, Location]]:
         found: dict[str, tuple[Any, Location]] = {}
         for index, item in enumerate(items or []):
             if item["property"] not in known:
@@ -244,7 +271,9 @@ class _Loader:
         if "features" not in custom:
             return ()
         items, at = custom["features"]
-        features = tuple(self.file.parse(Feature, item, (*at, i)) for i, item in enumerate(TypeAdapter(list).validate_python(items)))
+        features = tuple(
+            self.file.parse(Feature, item, (*at, i)) for i, item in enumerate(TypeAdapter(list).validate_python(items))
+        )
         names = [feature.name for feature in features]
         for i, name in enumerate(names):
             if name in names[:i]:
@@ -266,7 +295,7 @@ class _Loader:
         columns = {column.name for column in contract.columns}
         if not contract.primary_key:
             raise self.file.error(("schema", 0, "properties"), "no column has primaryKey: true.")
-        for name in (contract.time.eventTime, contract.time.availableAt):
+        for name in (contract.time.event_time, contract.time.available_at):
             if name and name not in columns:
                 raise self.file.error(custom["time"][1], f"{name!r} is not a column.")
         direct = {feature.name for feature in contract.features if feature.of is None}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
@@ -113,9 +114,11 @@ class TimeColumns(Strict):
     ``lagDays`` after it was true.
     """
 
-    eventTime: Name | None = None
-    availableAt: Name | None = None
-    lagDays: int = 0
+    model_config = ConfigDict(alias_generator=to_camel)
+
+    event_time: Name | None = None
+    available_at: Name | None = None
+    lag_days: int = 0
 
 
 class Pull(Strict):
@@ -161,7 +164,13 @@ class Comparison(Strict):
         return {name: value for name in type(self).model_fields if (value := getattr(self, name)) is not None}
 
 
-WITHOUT_COLUMN = {Aggregation.COUNT, Aggregation.RECENCY_DAYS, Aggregation.RATIO, Aggregation.DIFFERENCE, Aggregation.SHARE}
+WITHOUT_COLUMN = {
+    Aggregation.COUNT,
+    Aggregation.RECENCY_DAYS,
+    Aggregation.RATIO,
+    Aggregation.DIFFERENCE,
+    Aggregation.SHARE,
+}
 OF_FEATURES = {Aggregation.RATIO, Aggregation.DIFFERENCE}
 
 

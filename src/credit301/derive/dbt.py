@@ -82,7 +82,8 @@ def spine_sql(workspace: Workspace) -> str:
     key = workspace.entity.key
     holders = [c for c in workspace.sources.values() if key in {column.name for column in c.columns}]
     union = "\n  union all\n".join(
-        f"  select {key}, min(known_from) as first_known from {{{{ ref('{staging_name(c.name)}') }}}} group by {key}" for c in holders
+        f"  select {key}, min(known_from) as first_known from {{{{ ref('{staging_name(c.name)}') }}}} group by {key}"
+        for c in holders
     )
     monthly = ""
     if workspace.definition.feature_grid == "monthly":
@@ -90,7 +91,8 @@ def spine_sql(workspace: Workspace) -> str:
   union
   select e.{key}, m.month_start as as_of
   from entities as e
-  inner join {{{{ month_starts("(select min(first_known) from entities)", as_of()) }}}} as m on m.month_start >= e.first_known"""
+  inner join {{{{ month_starts("(select min(first_known) from entities)", as_of()) }}}} as m
+    on m.month_start >= e.first_known"""
     return f"""{SQL_HEADER}with seen as (
 {union}
 ),
@@ -139,7 +141,9 @@ where known_until is null and {labels.column} is not null
 def feature_sql(workspace: Workspace, contract: Contract) -> str:
     """Features of a source for each entity and time of the spine, from the versions known at that time."""
     key = workspace.entity.key
-    needed = sorted({*(f.column for f in contract.features if f.column), *(name for f in contract.features for name in f.where)})
+    needed = sorted(
+        {*(f.column for f in contract.features if f.column), *(name for f in contract.features for name in f.where)}
+    )
     columns = "".join(f",\n    r.{name}" for name in needed if name not in {key, "event_time"})
     windows = [feature.window_months for feature in contract.features if feature.of is None]
     oldest = ""
@@ -149,7 +153,9 @@ def feature_sql(workspace: Workspace, contract: Contract) -> str:
     no_events = contract.submodel is not None and contract.submodel.absence == "no_events"
     direct = {f.name: _after_join(f, no_events=no_events) for f in contract.features if f.of is None}
     selected = ",\n  ".join(f"cast({_value(f, direct)} as {_feature_type(f)}) as {f.name}" for f in contract.features)
-    start = f"{{{{ ref('int_feature_spine') }}}} as s\nleft join aggregated as a on a.{key} = s.{key} and a.as_of = s.as_of"
+    start = (
+        f"{{{{ ref('int_feature_spine') }}}} as s\nleft join aggregated as a on a.{key} = s.{key} and a.as_of = s.as_of"
+    )
     return f"""{SQL_HEADER}with known as (
   select
     s.{key},
@@ -185,7 +191,11 @@ def _aggregate(contract: Contract, feature: Feature) -> str:
     """Call of the macro ``feature_<aggregation>(column, months, condition)`` of ``dbt_project/macros/features.sql``."""
     condition = " and ".join(_condition(contract.column(name), value) for name, value in feature.where.items())
     column = f"substr({feature.column}, 1, {feature.prefix})" if feature.prefix else feature.column
-    arguments = (f'"{column}"' if column else "none", str(feature.window_months or "none"), f'"{condition}"' if condition else "none")
+    arguments = (
+        f'"{column}"' if column else "none",
+        str(feature.window_months or "none"),
+        f'"{condition}"' if condition else "none",
+    )
     return f"{{{{ feature_{feature.aggregation}({', '.join(arguments)}) }}}}"
 
 
@@ -193,7 +203,9 @@ def _condition(column: Column, value: Any) -> str:
     if isinstance(value, tuple):
         return f"{column.name} in ({', '.join(_literal(item) for item in value)})"
     if isinstance(value, Comparison):
-        return " and ".join(f"{column.name} {COMPARISONS[operator]} {_literal(item)}" for operator, item in value.given().items())
+        return " and ".join(
+            f"{column.name} {COMPARISONS[operator]} {_literal(item)}" for operator, item in value.given().items()
+        )
     return f"{column.name} = {_literal(value)}"
 
 
@@ -224,18 +236,22 @@ def _feature_type(feature: Feature) -> str:
 
 def _time_names(contract: Contract) -> set[str]:
     """Columns that staging renames; an event time of another name stays a column as well."""
-    return {name for name in (contract.time.eventTime, contract.time.availableAt) if name in {"event_time", "available_at"}}
+    return {
+        name
+        for name in (contract.time.event_time, contract.time.available_at)
+        if name in {"event_time", "available_at"}
+    }
 
 
 def _event_time(contract: Contract) -> str:
-    return f"cast({contract.time.eventTime} as timestamp)" if contract.time.eventTime else EPOCH
+    return f"cast({contract.time.event_time} as timestamp)" if contract.time.event_time else EPOCH
 
 
 def _available_at(contract: Contract) -> str:
-    if contract.time.availableAt:
-        return f"cast({contract.time.availableAt} as timestamp)"
-    if contract.time.eventTime and contract.time.lagDays:
-        return f"{{{{ days_after('{_event_time(contract).replace(chr(39), chr(34))}', {contract.time.lagDays}) }}}}"
+    if contract.time.available_at:
+        return f"cast({contract.time.available_at} as timestamp)"
+    if contract.time.event_time and contract.time.lag_days:
+        return f"{{{{ days_after('{_event_time(contract)}', {contract.time.lag_days}) }}}}"
     return _event_time(contract)
 
 
@@ -244,7 +260,9 @@ def _sources_yml(workspace: Workspace) -> str:
         {
             "name": contract.name,
             "description": f"{contract.title.zh}: {contract.title.en}. {contract.purpose}",
-            "config": {"meta": {"owner": contract.owner, "dimension": contract.dimension, "contract_version": contract.version}},
+            "config": {
+                "meta": {"owner": contract.owner, "dimension": contract.dimension, "contract_version": contract.version}
+            },
             "columns": [_column_yml(column) for column in contract.columns],
         }
         for contract in workspace.sources.values()
@@ -266,15 +284,15 @@ def _models_yml(workspace: Workspace) -> str:
         models.append(
             {
                 "name": staging_name(contract.name),
-                "description": f"{contract.title.zh}: every version of {contract.grain}, with the interval in which it was the latest known.",
+                "description": f"{contract.title.zh}: each version of {contract.grain}, and when it was the latest.",
                 "columns": [
-                    {"name": name, "data_tests": ["not_null"]} for name in (*contract.primary_key, "event_time", "known_from")
+                    {"name": name, "data_tests": ["not_null"]}
+                    for name in (*contract.primary_key, "event_time", "known_from")
                 ],
                 "data_tests": [{"unique_together": {"arguments": {"columns": version_key}}}],
             }
         )
-    for contract in workspace.featured():
-        models.append(_feature_model_yml(workspace, contract))
+    models += [_feature_model_yml(workspace, contract) for contract in workspace.featured()]
     models.append(
         {
             "name": "int_feature_spine",
@@ -288,7 +306,9 @@ def _models_yml(workspace: Workspace) -> str:
             "name": "training_labels",
             "description": "Outcomes to learn from: label 1 for a default.",
             "config": {"contract": {"enforced": not hasattr(workspace.definition.split, "column")}},
-            "columns": [{"name": name, "data_type": kind, "data_tests": ["not_null"]} for name, kind in label_types.items()],
+            "columns": [
+                {"name": name, "data_type": kind, "data_tests": ["not_null"]} for name, kind in label_types.items()
+            ],
             "data_tests": [{"unique_together": {"arguments": {"columns": [key, "decision_time"]}}}],
         }
     )
@@ -303,8 +323,20 @@ def _models_yml(workspace: Workspace) -> str:
             "depends_on": [*depends, *more],
         }
         for name, kind, label, text, more in (
-            ("credit_decisions", "application", "Credit decisions", "The scoring endpoint reads these features from the online store.", []),
-            ("risk_models", "ml", "Risk models", "Sub-models and ensemble learn from these features.", ["ref('training_labels')"]),
+            (
+                "credit_decisions",
+                "application",
+                "Credit decisions",
+                "The scoring endpoint reads these features from the online store.",
+                [],
+            ),
+            (
+                "risk_models",
+                "ml",
+                "Risk models",
+                "Sub-models and ensemble learn from these features.",
+                ["ref('training_labels')"],
+            ),
         )
     ]
     return _yaml({"version": 2, "models": models, "exposures": exposures})
@@ -320,7 +352,9 @@ def _feature_model_yml(workspace: Workspace, contract: Contract) -> dict[str, An
     for feature in contract.features:
         unit = f" ({feature.unit})" if feature.unit else ""
         kind = "varchar" if feature.kind == "category" else "double"
-        columns.append({"name": feature.name, "data_type": kind, "description": f"{feature.label.zh}: {feature.label.en}{unit}"})
+        columns.append(
+            {"name": feature.name, "data_type": kind, "description": f"{feature.label.zh}: {feature.label.en}{unit}"}
+        )
     return {
         "name": feature_model_name(contract.name),
         "description": f"{contract.title.zh}: features of {contract.title.en}.",

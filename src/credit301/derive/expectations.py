@@ -22,7 +22,7 @@ def suite(contract: Contract) -> list[dict[str, Any]]:
     selects the violating rows, of type ``expect_rows_to_satisfy``.
     """
     expectations = [_expectation(contract, check) for check in contract.checks]
-    age, known = contract.freshness.maximum_age_days, contract.time.availableAt
+    age, known = contract.freshness.maximum_age_days, contract.time.available_at
     if age is not None and known is not None:
         expectations.append(
             {
@@ -43,8 +43,10 @@ def _expectation(contract: Contract, check: Check) -> dict[str, Any]:
     column = check.column
     native: dict[CheckKind, tuple[str, dict[str, Any]]] = {
         CheckKind.ROW_COUNT: ("expect_table_row_count_to_be_between", {"min_value": arguments.get("minimum")}),
-        CheckKind.PATTERN: ("expect_column_values_to_match_regex", {"column": column, "regex": arguments.get("pattern")}),
-        CheckKind.IN_SET: ("expect_column_values_to_be_in_set", {"column": column, "value_set": arguments.get("values")}),
+        CheckKind.IN_SET: (
+            "expect_column_values_to_be_in_set",
+            {"column": column, "value_set": arguments.get("values")},
+        ),
         CheckKind.BETWEEN: (
             "expect_column_values_to_be_between",
             {"column": column, "min_value": arguments.get("minimum"), "max_value": arguments.get("maximum")},
@@ -73,4 +75,7 @@ def _expectation(contract: Contract, check: Check) -> dict[str, Any]:
 def _unique(columns: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
     if len(columns) == 1:
         return "expect_column_values_to_be_unique", {"column": columns[0]}
-    return "expect_compound_columns_to_be_unique", {"column_list": list(columns), "ignore_row_if": "any_value_is_missing"}
+    return "expect_compound_columns_to_be_unique", {
+        "column_list": list(columns),
+        "ignore_row_if": "any_value_is_missing",
+    }

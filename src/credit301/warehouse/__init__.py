@@ -1,0 +1,1 @@
+"""The warehouse: landed data shaped by dbt into marts."""

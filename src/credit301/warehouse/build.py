@@ -54,9 +54,22 @@ def _dbt(workspace: Workspace, project: Path, arguments: list[str]) -> int:
         "CREDIT301_CPU_THREADS": str(workspace.settings.cpu_threads),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
     }
-    command = [str(Path(sys.executable).with_name("dbt")), *arguments, "--project-dir", str(project), "--profiles-dir", str(project)]
+    command = [
+        str(Path(sys.executable).with_name("dbt")),
+        *arguments,
+        "--project-dir",
+        str(project),
+        "--profiles-dir",
+        str(project),
+    ]
     process = subprocess.Popen(
-        command, env=environment, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
+        command,
+        env=environment,
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
     )
     with process:
         for line in process.stdout or ():
@@ -73,7 +86,9 @@ def _results(project: Path, *, failed: bool) -> Counter[str]:
     if failed or bad:
         named = ", ".join(result["unique_id"].split(".", 2)[-1] for result in bad[:5]) or "see above"
         reason = next((str(result["message"]).splitlines()[0] for result in bad if result.get("message")), "")
-        raise WarehouseError(f"{len(bad)} dbt nodes failed: {named}. {reason}".strip(), hint=f"Compiled SQL is in {project / 'target'}.")
+        raise WarehouseError(
+            f"{len(bad)} dbt nodes failed: {named}. {reason}".strip(), hint=f"Compiled SQL is in {project / 'target'}."
+        )
     return Counter(result["status"] for result in results)
 
 

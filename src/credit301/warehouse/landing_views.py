@@ -22,7 +22,9 @@ def create_views(connection: duckdb.DuckDBPyConnection, workspace: Workspace) ->
     """Create ``landing.<source>`` for every source of the workspace."""
     connection.execute(f"create schema if not exists {LANDING_SCHEMA}")
     for contract in workspace.sources.values():
-        connection.execute(f'create or replace view {LANDING_SCHEMA}."{contract.name}" as {_select(workspace, contract)}')
+        connection.execute(
+            f'create or replace view {LANDING_SCHEMA}."{contract.name}" as {_select(workspace, contract)}'
+        )
 
 
 def latest_known(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> datetime:
@@ -33,14 +35,18 @@ def latest_known(connection: duckdb.DuckDBPyConnection, workspace: Workspace) ->
     """
     newest: list[datetime] = []
     for contract in workspace.sources.values():
-        column = contract.time.availableAt or contract.time.eventTime
+        column = contract.time.available_at or contract.time.event_time
         if column is None:
             continue
-        row = connection.execute(f'select max(cast({column} as timestamp)) from {LANDING_SCHEMA}."{contract.name}"').fetchone()
+        row = connection.execute(
+            f'select max(cast({column} as timestamp)) from {LANDING_SCHEMA}."{contract.name}"'
+        ).fetchone()
         if row and row[0] is not None:
             newest.append(row[0])
     if not newest:
-        raise WarehouseError("Nothing has landed yet.", hint="Run `credit301 ingest` for the workspace's sources first.")
+        raise WarehouseError(
+            "Nothing has landed yet.", hint="Run `credit301 ingest` for the workspace's sources first."
+        )
     return max(newest)
 
 

@@ -21,7 +21,9 @@ def assemble(workspace: Workspace) -> Path:
         ConfigError: the platform's ``dbt_project`` is not beside the package.
     """
     if not PROJECT.is_dir():
-        raise ConfigError(f"{PROJECT} is missing.", hint="Run from a checkout: the package is installed in editable mode.")
+        raise ConfigError(
+            f"{PROJECT} is missing.", hint="Run from a checkout: the package is installed in editable mode."
+        )
     target = workspace.paths.dbt
     target.mkdir(parents=True, exist_ok=True)
     for name in ("macros", "tests", "models"):

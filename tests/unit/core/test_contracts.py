@@ -43,8 +43,16 @@ def test_an_unknown_custom_property_is_refused(tiny: TinyWorkspace) -> None:
     [
         ("column: amount,", "column: amuont,", "'amuont' is not a column of sales"),
         ("eventTime: event_time", "eventTime: happened_at", "'happened_at' is not a column"),
-        ("aggregation: sum, column: amount, window_months: 12", "aggregation: sum, window_months: 12", "sum needs a column"),
-        ("aggregation: sum, column: amount, window_months: 12", "aggregation: ratio, of: [other, other]", "'other' is no directly"),
+        (
+            "aggregation: sum, column: amount, window_months: 12",
+            "aggregation: sum, window_months: 12",
+            "sum needs a column",
+        ),
+        (
+            "aggregation: sum, column: amount, window_months: 12",
+            "aggregation: ratio, of: [other, other]",
+            "'other' is no directly",
+        ),
         ("name: sales\nversion", "name: purchases\nversion", "the folder is called 'sales'"),
         ("domain: tax", "domain: weather", "domain 'weather' is no dimension"),
         ("name: kind, logicalType: string", "name: kind, logicalType: array", "must be one of string, integer"),

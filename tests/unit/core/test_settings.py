@@ -44,7 +44,12 @@ def test_production_insists_on_every_address(tmp_path: Path, address: str) -> No
 
 
 def test_embedded_addresses_are_on_loopback(settings: Settings) -> None:
-    addresses = [settings.redis_address(), settings.mlflow_address(), settings.exchange_address(), settings.postgres_address("x")]
+    addresses = [
+        settings.redis_address(),
+        settings.mlflow_address(),
+        settings.exchange_address(),
+        settings.postgres_address("x"),
+    ]
     assert all("127.0.0.1" in address for address in addresses)
 
 

@@ -1,0 +1,100 @@
+"""What the simulator can be told to do: make the city, and serve it as an exchange."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from credit301.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CITY = "city"
+
+
+def city_directory(workspace: Workspace) -> Path:
+    """Where the city of a workspace is kept."""
+    return workspace.paths.root / CITY
+
+
+def simulate(
+    workspace: Workspace,
+    enterprises: Annotated[int, typer.Option(help="Enterprises in the city. 企业数量。", min=1)] = 4000,
+    months: Annotated[int, typer.Option(help="Months of history. 历史月数。")] = 36,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes. 随机种子。", min=0)] = 301,
+    force: Annotated[bool, typer.Option("--force", help="Replace another city. 替换已有的城市数据。")] = False,
+) -> dict[str, Any]:
+    """Make a city that does not exist: its enterprises, their records, their loans (生成一座模拟城市).
+
+    A city of the same configuration that is already there is kept as it is.
+
+    Raises:
+        ConfigError: the city cannot be made so, or another one is there and `force` was not given.
+    """
+    from credit301 import console
+    from credit301.errors import ConfigError, NotFound
+    from simulator.city import read_manifest, write_city
+    from simulator.config import CityConfig
+
+    config = CityConfig(enterprises=enterprises, months=months, seed=seed)
+    directory = city_directory(workspace)
+    try:
+        present = read_manifest(directory) if not force else None
+    except NotFound:
+        present = None
+    if present and present["fingerprint"] != config.fingerprint:
+        raise ConfigError(
+            f"Another city is in {directory}: {present['config']}.", hint="Use --force to replace it by the new one."
+        )
+    if not present:
+        console.say(f"making {enterprises:,} enterprises with {months} months of history (seed {seed})")
+    manifest = present or write_city(config, directory)
+    for source, rows in manifest["records"].items():
+        console.say(f"  {source}: {rows:,} records")
+    limit = manifest["bayes_auc"]
+    console.say(
+        f"  {manifest['loans']:,} loans, {manifest['loans_complete']:,} of them with a complete performance window; "
+        f"default rate {manifest['default_rate']:.1%}; "
+        f"the best that any model can reach (Bayes limit): AUC {'-' if limit is None else f'{limit:.4f}'}"
+    )
+    return manifest
+
+
+def exchange(
+    workspace: Workspace,
+    port: Annotated[int, typer.Option(help="Port; 0 takes the configured one. 端口，0 为默认。", min=0)] = 0,
+    faults: Annotated[
+        Literal["none", "demo"], typer.Option(help="Faults to inject: none, or small rates of all. 注入故障。")
+    ] = "demo",
+    as_of: Annotated[
+        str, typer.Option(help="ISO time to hold the clock at, instead of the end of the history. 截止时间。")
+    ] = "",
+) -> None:
+    """Serve the city as a government data exchange and a bank, until interrupted (启动模拟的数据交换平台).
+
+    Raises:
+        ConfigError: `as_of` is no ISO time.
+        NotFound: no city was made yet.
+    """
+    from datetime import datetime
+
+    import uvicorn
+
+    from credit301 import console
+    from credit301.errors import ConfigError
+    from credit301.settings import get_settings
+    from simulator.exchange import Tokens, create_app
+    from simulator.faults import Faults
+
+    settings = get_settings()
+    tokens = Tokens(*(settings.secret(name) for name in ("government_token", "bank_token", "exchange_admin_token")))
+    try:
+        held = datetime.fromisoformat(as_of) if as_of else None
+    except ValueError as error:
+        raise ConfigError(f"--as-of {as_of!r} is no ISO time.", hint="For example 2026-03-31T00:00:00.") from error
+    app = create_app(city_directory(workspace), tokens, Faults.demo() if faults == "demo" else Faults(), held)
+    address = port or settings.exchange_port
+    console.say(f"exchange on http://{settings.host}:{address} (faults: {faults})")
+    uvicorn.run(app, host=settings.host, port=address, log_level="warning", timeout_graceful_shutdown=2)
