@@ -60,8 +60,7 @@ def _newest(workspace: Workspace, mart: str) -> tuple[datetime | None, int]:
     path = workspace.paths.marts / f"{mart}.parquet"
     if not path.exists():
         raise FeatureStoreError(f"The mart {mart} is missing.", hint="Run `credit301 build` first.")
-    row = duckdb.execute(
-        "select event_timestamp, count(*) from read_parquet($1) group by all order by event_timestamp desc limit 1",
-        [str(path)],
-    ).fetchone()
-    return (row[0], int(row[1])) if row else (None, 0)
+    query = "select event_timestamp, count(*) from read_parquet($1) group by all order by 1 desc limit 1"
+    with duckdb.connect() as connection:
+        rows = connection.execute(query, [str(path)]).fetchall()
+    return (rows[0][0], int(rows[0][1])) if rows else (None, 0)

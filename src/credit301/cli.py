@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import inspect
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -61,8 +63,16 @@ def _command(verb: verbs.Verb) -> Any:
     return run
 
 
+def _silence_finalisation() -> None:
+    # DuckDB's binding prints pages on types that outlive it whenever a large library still refers to them. Handlers run
+    # last in, first out: this one is registered first, so all that has something to say has said it.
+    sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 def main() -> None:
     """Entry point: an error meant for a person is printed without a trace and ends with exit code 1."""
+    atexit.register(_silence_finalisation)
     try:
         build_app()()
     except Credit301Error as error:

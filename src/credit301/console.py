@@ -28,8 +28,10 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
 
 
 def show_mapping(values: Mapping[str, Any]) -> None:
-    """Print a summary as ``key: value`` lines."""
+    """Print a summary as ``key: value`` lines; tables in it (lists) have their own place and are left out."""
     for key, value in values.items():
+        if isinstance(value, list):
+            continue
         _output.print(f"{key}: {_cell(value)}", markup=False, soft_wrap=True)
 
 

@@ -1,0 +1,1 @@
+"""Data quality: the contracts' checks as Great Expectations suites, validation, data docs."""

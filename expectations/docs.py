@@ -1,0 +1,79 @@
+"""Data docs: the pages of Great Expectations made to work without a network, and the page of the quarantine."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from credit301.sources.batches import Store
+from credit301.sources.quarantine import MASK, quarantined_rows, reasons
+from credit301.workspace import Workspace
+
+QUARANTINE_PAGE = "quarantine.html"
+STYLE = "offline.css"
+_REMOTE = re.compile(
+    r"""<link\b[^>]*\bhref=["']https?://[^>]*>|<script\b[^>]*\bsrc=["']https?://[^>]*>\s*</script>""",
+    re.IGNORECASE | re.DOTALL,
+)
+
+# The logo comes with GX; its pages ask a server for it, and tell it who asks.
+_LOGO = re.compile(r"""https?://[^"']*/(logo-long\.png)\?[^"']*""")
+
+
+def build(workspace: Workspace) -> Path:
+    """Build all pages anew; return their directory, whose ``index.html`` is the start."""
+    from expectations.context import docs_directory, open_context
+    from expectations.suites import build_suite
+
+    directory = docs_directory(workspace)
+    shutil.rmtree(directory, ignore_errors=True)
+    context = open_context(workspace)
+    for contract in workspace.sources.values():
+        context.suites.add_or_update(build_suite(contract, workspace.definition.ingest.tolerance))
+    context.build_data_docs()
+    _take_offline(directory)
+    write_quarantine_page(workspace, directory / QUARANTINE_PAGE)
+    return directory
+
+
+def write_quarantine_page(workspace: Workspace, path: Path) -> None:
+    """Write the page that says, in both languages, how many rows of which source wait for which reason."""
+    stores = [Store(workspace, name) for name in workspace.sources]
+    environment = Environment(loader=PackageLoader("expectations"), autoescape=True, undefined=StrictUndefined)
+    page = environment.get_template("quarantine.html.j2").render(
+        title=workspace.title,
+        sources=[_source(store) for store in stores],
+        reasons=reasons(workspace, stores),
+        mask=MASK,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+
+
+def _source(store: Store) -> dict[str, Any]:
+    batch = store.pending()
+    verdict = store.verdict(batch.pull_id) if batch else None
+    refused = verdict if verdict and not verdict.accepted else None
+    return {
+        "title": store.contract.title,
+        "rows": quarantined_rows(store),
+        "refused": refused,
+        "failed": refused.failed() if refused else [],
+    }
+
+
+def _take_offline(directory: Path) -> None:
+    """Replace what the pages would load from the network by one style sheet beside them."""
+    style = files("expectations").joinpath("templates", STYLE).read_text(encoding="utf-8")
+    (directory / STYLE).write_text(style, encoding="utf-8")
+    for page in directory.rglob("*.html"):
+        up = "../" * (len(page.relative_to(directory).parts) - 1)
+        text = _REMOTE.sub("", _LOGO.sub(rf"{up}static/images/\1", page.read_text(encoding="utf-8")))
+        page.write_text(
+            text.replace("</head>", f'<link rel="stylesheet" href="{up}{STYLE}">\n</head>', 1), encoding="utf-8"
+        )

@@ -1,0 +1,1 @@
+"""The decision endpoint: applications in, decisions with reasons out."""

@@ -1,0 +1,213 @@
+"""The application: routes, keys, errors and metrics around the decision flow."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from http import HTTPStatus
+from importlib.metadata import version as package_version
+from pathlib import Path
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from swagger_ui_bundle import swagger_ui_path  # type: ignore[import-untyped]
+
+from credit301.errors import Credit301Error
+from credit301.identity import uscc
+from credit301.workspace import Workspace
+from serving import errors, openapi, status
+from serving.auth import HEADER, ApiKeys
+from serving.decide import DecisionFlow
+from serving.errors import ApiError, Problem
+from serving.features import OnlineStore
+from serving.metrics import Metrics
+from serving.models import Champion, ModelHolder
+from serving.requests import ApplicationReader
+
+log = logging.getLogger("credit301.serving")
+Handler = Callable[[Request], Awaitable[Response]]
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+EXAMPLE_USCC = "91110000600037341L"
+_PAGE = """<!DOCTYPE html>
+<html lang="zh-CN">
+<head><meta charset="utf-8"><title>Credit301 API</title>
+<link rel="stylesheet" href="/docs/static/swagger-ui.css"><link rel="icon" href="/docs/static/favicon-32x32.png"></head>
+<body><div id="swagger-ui"></div>
+<script src="/docs/static/swagger-ui-bundle.js" charset="utf-8"></script>
+<script>SwaggerUIBundle({url: "/docs/openapi.json", dom_id: "#swagger-ui", validatorUrl: null, tryItOutEnabled: true,
+  persistAuthorization: false, presets: [SwaggerUIBundle.presets.apis]});</script></body>
+</html>"""
+
+
+class Service:
+    """One application's parts; :meth:`app` is what a server runs.
+
+    Args:
+        workspace: who is decided on, and where run files are.
+        bundle: a bundle's directory to decide with; ``None`` follows the registry's champion.
+        poll_interval: seconds between two looks at the registry.
+        shared_metrics: whether several workers answer ``/metrics`` together.
+
+    Raises:
+        ConfigError: an address or the API keys are not set.
+        ModelError: ``bundle`` does not verify or load.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        *,
+        bundle: Path | None = None,
+        poll_interval: float = 2.0,
+        shared_metrics: bool = False,
+    ) -> None:
+        settings = workspace.settings
+        key = workspace.entity.key
+        self._key = key
+        self._keys = ApiKeys.from_settings(settings)
+        self._metrics = Metrics(shared=shared_metrics)
+        self._store = OnlineStore(settings.redis_address())
+        self._models = ModelHolder(self._metrics, key)
+        self._champion: Champion | None = None
+        if bundle is not None:
+            self._models.use_directory(bundle)
+        else:
+            self._champion = Champion(
+                self._models,
+                self._metrics,
+                mlflow_url=settings.mlflow_address(),
+                name=f"{workspace.name}-ensemble",
+                folder=workspace.paths.bundles,
+                interval=poll_interval,
+            )
+        self._flow = DecisionFlow(workspace.name, workspace.entity, self._store, self._models)
+        self._reader = ApplicationReader(key, EXAMPLE_USCC if workspace.entity.format == "uscc" else "E1")
+        self._encode = msgspec.json.Encoder().encode
+        title = f"{workspace.title.zh} {workspace.title.en}"
+        document = openapi.document(package_version("credit301"), title, self._reader.type)
+        self._document = self._encode(document)
+        self._page_document = self._encode(openapi.for_page(document))
+
+    def app(self) -> Starlette:
+        """The ASGI application."""
+        return Starlette(
+            routes=[
+                Route("/v1/decisions", self._guard(self._decide), methods=["POST"]),
+                Route("/v1/model", self._guard(self._model), methods=["GET"]),
+                Route("/healthz", self._health, methods=["GET"]),
+                Route("/readyz", self._ready, methods=["GET"]),
+                Route("/metrics", self._prometheus, methods=["GET"]),
+                Route("/openapi.json", self._openapi, methods=["GET"]),
+                Route("/docs/openapi.json", self._openapi_for_page, methods=["GET"]),
+                Route("/docs", self._docs, methods=["GET"]),
+                Mount("/docs/static", StaticFiles(directory=str(swagger_ui_path))),
+                Route("/", self._root, methods=["GET"]),
+            ],
+            exception_handlers={HTTPException: self._on_status, Exception: self._on_error},
+            lifespan=self._lifespan,
+        )
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        follower = asyncio.create_task(self._champion.run()) if self._champion else None
+        try:
+            yield
+        finally:
+            if follower is not None:
+                follower.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await follower
+            await self._store.close()
+
+    def _guard(self, handler: Callable[[Request, str, str], Awaitable[Response]]) -> Handler:
+        """``handler`` behind the API key, every foreseen error told in the one shape and counted."""
+
+        async def guarded(request: Request) -> Response:
+            request_id = _request_id(request)
+            caller = self._keys.name_of(request.headers.get(HEADER))
+            if caller is None:
+                return self._refuse(errors.UNAUTHORISED, request_id)
+            try:
+                return await handler(request, request_id, caller)
+            except (ApiError, Credit301Error) as error:
+                problem = errors.of(error, self._key)
+                if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                    log.warning("%s %s: %s", request_id, problem.code, error)
+                return self._refuse(problem, request_id)
+
+        return guarded
+
+    def _refuse(self, problem: Problem, request_id: str) -> Response:
+        self._metrics.failed(problem.code)
+        return errors.response(problem, request_id)
+
+    async def _decide(self, request: Request, request_id: str, caller: str) -> Response:
+        decision = await self._flow.decide(await self._reader.read(request))
+        self._metrics.decided(decision)
+        log.info(
+            "%s %s %s %s %s us",
+            request_id,
+            caller,
+            uscc.mask(decision.entity),
+            decision.outcome.value,
+            decision.timings_us.total,
+        )
+        return self._json(decision, request_id)
+
+    async def _model(self, _: Request, request_id: str, __: str) -> Response:
+        return self._json(status.model_status(self._models, self._champion), request_id)
+
+    async def _health(self, request: Request) -> Response:
+        return self._json(status.Health("ok"), _request_id(request))
+
+    async def _ready(self, request: Request) -> Response:
+        answer = await status.readiness(self._store, self._models)
+        return self._json(answer, _request_id(request), status_code=200 if answer.ready else 503)
+
+    async def _prometheus(self, _: Request) -> Response:
+        return Response(self._metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def _openapi(self, _: Request) -> Response:
+        return Response(self._document, media_type="application/json")
+
+    async def _openapi_for_page(self, _: Request) -> Response:
+        return Response(self._page_document, media_type="application/json")
+
+    async def _docs(self, _: Request) -> Response:
+        return HTMLResponse(_PAGE)
+
+    async def _root(self, _: Request) -> Response:
+        return RedirectResponse("/docs")
+
+    async def _on_status(self, request: Request, error: Exception) -> Response:
+        code = error.status_code if isinstance(error, HTTPException) else 500
+        response = self._refuse(errors.for_status(code), _request_id(request))
+        if isinstance(error, HTTPException) and error.headers:
+            response.headers.update(error.headers)
+        return response
+
+    async def _on_error(self, request: Request, error: Exception) -> Response:
+        # The server logs its trace after this answer.
+        return self._refuse(errors.of(error, self._key), _request_id(request))
+
+    def _json(self, body: msgspec.Struct, request_id: str, status_code: int = 200) -> Response:
+        return Response(
+            self._encode(body),
+            status_code=status_code,
+            media_type="application/json",
+            headers={"X-Request-ID": request_id},
+        )
+
+
+def _request_id(request: Request) -> str:
+    sent = request.headers.get("x-request-id", "")
+    return sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex

@@ -1,0 +1,160 @@
+"""Deciding on many entities at once from the feature marts, without an online store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from credit301.domain.policy import Outcome, Scalar
+from credit301.errors import NotFound, WarehouseError
+from credit301.model import bundle as bundles
+from credit301.model.scorer import NothingKnown
+from credit301.workspace import Workspace
+from serving.judge import Judgement, Loaded
+
+LABELS = "training_labels"
+REPORT = "decisions.parquet"
+_SCHEMA = pa.schema(
+    [
+        ("entity", pa.string()),
+        ("outcome", pa.string()),
+        ("probability", pa.float64()),
+        ("score", pa.int32()),
+        ("band", pa.string()),
+        ("limit", pa.decimal128(18, 2)),
+        ("annual_rate", pa.decimal128(9, 6)),
+        ("reasons_zh", pa.list_(pa.string())),
+        ("reasons_en", pa.list_(pa.string())),
+        ("missing_sources", pa.list_(pa.string())),
+    ]
+)
+
+
+def newest_bundle(folder: Path) -> Path:
+    """Directory of the bundle that was made last.
+
+    Raises:
+        NotFound: there is none.
+    """
+    found = [
+        (bundles.read(path.parent).manifest.created_at, path.parent)
+        for path in folder.glob(f"[!.]*/{bundles.MANIFEST}")
+    ]
+    if not found:
+        raise NotFound("There is no bundle to decide with.", hint="Train a model first: credit301 train.")
+    return max(found)[1]
+
+
+def decide_all(workspace: Workspace, loaded: Loaded, amount: Decimal, term_months: int) -> dict[str, Any]:
+    """Decide on every entity that has features and no outcome to learn from, and write the decisions as Parquet.
+
+    Args:
+        workspace: whose marts are read.
+        loaded: decides.
+        amount: yuan that each is taken to ask for.
+        term_months: months that each is taken to ask for.
+
+    Returns:
+        Counts by outcome and band, the sum of limits, the mean rate over approvals, and the file's path.
+
+    Raises:
+        NotFound: no feature mart has been built.
+        WarehouseError: a mart cannot be read, or lacks a feature of the model.
+        ModelError: a value does not fit the model.
+    """
+    rows: list[dict[str, Any]] = []
+    without_data = 0
+    for entity, values in _entities(workspace, loaded):
+        try:
+            rows.append(_row(entity, loaded.judge(values, amount, term_months)))
+        except NothingKnown:
+            without_data += 1
+    path = workspace.paths.reports / REPORT
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), path)
+    approved = [row for row in rows if row["outcome"] == Outcome.APPROVE]
+    bands = [band.name for band in loaded.policy.bands]
+    return {
+        "model": loaded.manifest.version,
+        "decided": len(rows),
+        "without_data": without_data,
+        "approved": len(approved),
+        "declined": len(rows) - len(approved),
+        "approved_by_band": {name: sum(row["band"] == name for row in approved) for name in bands},
+        "limits": str(sum((row["limit"] for row in approved), Decimal(0))),
+        "mean_annual_rate": _mean([row["annual_rate"] for row in approved]),
+        "path": str(path),
+    }
+
+
+def _entities(workspace: Workspace, loaded: Loaded) -> Iterator[tuple[str, list[Scalar]]]:
+    """Keys with the newest values known, in plan order, of entities without a label."""
+    marts = workspace.paths.marts
+    views = {view.name: marts / f"feature_{view.name}.parquet" for view in loaded.manifest.views}
+    there = {name: path for name, path in views.items() if path.is_file()}
+    if not there:
+        raise NotFound("There is no feature mart to decide on.", hint="Build first: credit301 build.")
+    key = _quoted(workspace.entity.key)
+    labels = marts / f"{LABELS}.parquet"
+    known = f"select {key} from read_parquet({_text(labels)})" if labels.is_file() else "select null limit 0"
+    everyone = " union ".join(f"select {key} as entity from read_parquet({_text(path)})" for path in there.values())
+    joins, columns = [], []
+    for number, view in enumerate(loaded.manifest.views):
+        names = [_quoted(feature.name) for feature in view.features]
+        if view.name not in there:
+            columns += ["null"] * len(names)
+            continue
+        newest = (
+            f"qualify row_number() over (partition by {key} order by event_timestamp desc, created_timestamp desc) = 1"
+        )
+        rows = f"select {key} as entity, {', '.join(names)} from read_parquet({_text(there[view.name])}) {newest}"
+        joins.append(f"left join ({rows}) v{number} on v{number}.entity = e.entity")
+        columns += [f"v{number}.{name}" for name in names]
+    query = (
+        f"select e.entity, {', '.join(columns)} from ({everyone}) e {' '.join(joins)} "
+        f"where e.entity not in ({known}) order by e.entity"
+    )
+    with duckdb.connect() as connection:
+        try:
+            result = connection.execute(query)
+            while chunk := result.fetchmany(1000):
+                yield from ((str(row[0]), list(row[1:])) for row in chunk)
+        except duckdb.Error as error:
+            raise WarehouseError(
+                f"The feature marts do not fit the model {loaded.manifest.version}: {error}.",
+                hint="Build and train again: credit301 build, credit301 train.",
+            ) from error
+
+
+def _row(entity: str, judged: Judgement) -> dict[str, Any]:
+    verdict, score = judged.verdict, judged.score
+    return {
+        "entity": entity,
+        "outcome": verdict.outcome.value,
+        "probability": score.probability,
+        "score": score.score,
+        "band": verdict.band,
+        "limit": verdict.limit,
+        "annual_rate": verdict.annual_rate,
+        "reasons_zh": [reason.text.zh for reason in judged.reasons],
+        "reasons_en": [reason.text.en for reason in judged.reasons],
+        "missing_sources": list(score.missing_sources),
+    }
+
+
+def _mean(rates: list[Decimal]) -> str | None:
+    return str((sum(rates, Decimal(0)) / len(rates)).quantize(Decimal("0.000001"))) if rates else None
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _text(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"

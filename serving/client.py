@@ -1,0 +1,43 @@
+"""Asking the endpoint for a decision over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from credit301.errors import ModelError, NotFound, SourceError
+from credit301.settings import Profile
+from credit301.workspace import Workspace
+from serving.auth import HEADER
+
+
+def ask(workspace: Workspace, entity: str, amount: str, term: int, port: int) -> dict[str, Any]:
+    """One decision from the endpoint that runs on this machine, as its JSON says it.
+
+    Raises:
+        SourceError: the endpoint does not answer, or not with JSON.
+        NotFound: it has no data on the entity.
+        ModelError: it refused otherwise; the message is the endpoint's own, in both languages.
+    """
+    settings = workspace.settings
+    embedded = settings.profile is Profile.EMBEDDED
+    # The first key of several, without its name, is as good as any: it is this platform's own.
+    key = settings.secret("api_key") if embedded else settings.secret("api_keys").split(",")[0].partition(":")[2]
+    address = f"http://{settings.host}:{port}/v1/decisions"
+    body = {workspace.entity.key: entity, "amount": amount, "term_months": term}
+    try:
+        answer = httpx.post(address, json=body, headers={HEADER: key}, timeout=10.0, trust_env=False)
+        data: dict[str, Any] = answer.json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise SourceError(
+            f"The endpoint at {address} does not answer ({type(error).__name__}).", hint="Start it: credit301 serve."
+        ) from error
+    if answer.is_success:
+        return data
+    detail = data["error"]
+    kind = NotFound if answer.status_code == httpx.codes.NOT_FOUND else ModelError
+    raise kind(
+        f"{detail['message']['zh']} {detail['message']['en']} [{detail['code']}]",
+        hint=f"{detail['hint']['zh']} {detail['hint']['en']}",
+    )

@@ -1,0 +1,169 @@
+"""One shape for everything that is refused or fails, in both languages, with what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from http import HTTPStatus
+
+import msgspec
+from starlette.responses import Response
+
+from credit301.domain.text import NOTHING, Refusal, Text
+from credit301.errors import FeatureStoreError, ModelError
+from credit301.model.scorer import NothingKnown
+from serving.features import StoreUnreachable
+
+
+class ErrorDetail(msgspec.Struct, frozen=True):
+    """What went wrong: ``code`` for programs, ``field`` where one field of the request is to blame."""
+
+    code: str
+    field: str | None
+    message: Text
+    hint: Text
+    request_id: str
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    """The body of every answer that is not a success."""
+
+    error: ErrorDetail
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An answer other than success: ``status``, a stable ``code``, words, and the ``field`` of the request to blame."""
+
+    status: int
+    code: str
+    message: Text
+    field: str | None = None
+    hint: Text = NOTHING
+    headers: Mapping[str, str] = dataclass_field(default_factory=dict)
+
+
+class ApiError(Exception):
+    """Raised where a request ends with ``problem``."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message.en)
+        self.problem = problem
+
+
+RETRY_AFTER = {"Retry-After": "2"}
+_LATER = Text(
+    zh="请稍后重试；若持续出现，请联系平台运维。",
+    en="Try again shortly; if it goes on, tell whoever runs the platform.",
+)
+
+UNAUTHORISED = Problem(
+    401,
+    "unauthorised",
+    Text(zh="缺少或无效的接口密钥。", en="The API key is missing or not valid."),
+    hint=Text(zh="在请求头 X-API-Key 中提供密钥。", en="Send a key in the header X-API-Key."),
+    headers={"WWW-Authenticate": "ApiKey"},
+)
+NO_MODEL = Problem(
+    503,
+    "model_unavailable",
+    Text(zh="当前没有通过准入的模型可用。", en="No promoted model is loaded."),
+    hint=Text(
+        zh="请先训练并通过准入门禁（credit301 train、credit301 promote）。",
+        en="Train a model and pass the gate (credit301 train, credit301 promote).",
+    ),
+    headers=RETRY_AFTER,
+)
+STORE_DOWN = Problem(
+    503,
+    "features_unavailable",
+    Text(zh="在线特征库暂时无法访问。", en="The online feature store cannot be reached."),
+    hint=_LATER,
+    headers=RETRY_AFTER,
+)
+UNREADABLE = Problem(
+    503,
+    "features_unreadable",
+    Text(zh="特征库中的数据与当前模型不符。", en="The stored features do not fit the model in use."),
+    hint=_LATER,
+    headers=RETRY_AFTER,
+)
+INTERNAL = Problem(500, "internal_error", Text(zh="服务内部错误。", en="The service failed."), hint=_LATER)
+
+
+def too_large(limit: int) -> Problem:
+    """A body above ``limit`` bytes."""
+    return Problem(
+        413,
+        "body_too_large",
+        Text(zh=f"请求体超过 {limit} 字节。", en=f"The body is larger than {limit} bytes."),
+        hint=Text(zh="只需发送企业代码、金额与期限。", en="Send only the enterprise's code, the amount and the term."),
+    )
+
+
+def unknown_enterprise(key: str) -> Problem:
+    """The store has nothing at all under the key (which is in the request, and so is not repeated here)."""
+    return Problem(
+        404,
+        "unknown_enterprise",
+        Text(zh="特征库中没有该企业的任何数据。", en="The feature store has no data on this enterprise."),
+        field=key,
+        hint=Text(
+            zh="请核对代码；新接入的企业需先完成数据同步与特征物化。",
+            en="Check the code; a new enterprise needs its data pulled and its features materialized first.",
+        ),
+    )
+
+
+def for_status(status: int) -> Problem:
+    """The error that a router's plain status means."""
+    match status:
+        case 404:
+            return Problem(
+                404,
+                "not_found",
+                Text(zh="没有这个路径。", en="There is no such path."),
+                hint=Text(zh="接口说明见 /docs。", en="See /docs for the paths."),
+            )
+        case 405:
+            return Problem(
+                405,
+                "method_not_allowed",
+                Text(zh="该路径不支持此方法。", en="This path does not take that method."),
+                hint=Text(zh="接口说明见 /docs。", en="See /docs for the methods."),
+            )
+    message = Text(zh="请求无法处理。", en="The request cannot be handled.")
+    return Problem(status, "bad_request", message) if status < HTTPStatus.INTERNAL_SERVER_ERROR else INTERNAL
+
+
+def of(error: Exception, key: str) -> Problem:
+    """The answer that an error of the platform becomes; ``key`` is the entity's field."""
+    match error:
+        case ApiError(problem=problem):
+            return problem
+        case Refusal():
+            return Problem(422, error.code, error.text, field=error.field, hint=error.hint_text)
+        case NothingKnown():
+            return unknown_enterprise(key)
+        case StoreUnreachable():
+            return STORE_DOWN
+        case FeatureStoreError() | ModelError():
+            # The store holds something else than the model was promoted for: not the caller's doing.
+            return UNREADABLE
+    return INTERNAL
+
+
+def body(problem: Problem, request_id: str) -> ErrorBody:
+    """``problem`` as the body of an answer."""
+    return ErrorBody(ErrorDetail(problem.code, problem.field, problem.message, problem.hint, request_id))
+
+
+def response(problem: Problem, request_id: str) -> Response:
+    """``problem`` as an HTTP response."""
+    return Response(
+        msgspec.json.encode(body(problem, request_id)),
+        status_code=problem.status,
+        media_type="application/json",
+        headers={**problem.headers, "X-Request-ID": request_id},
+    )

@@ -1,0 +1,198 @@
+"""The OpenAPI 3.1 document, generated from the structs that requests are read into and answers written from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from credit301.domain.decision import Decision
+from serving import auth, errors
+from serving.errors import ErrorBody
+from serving.requests import LARGEST_BODY
+from serving.status import Health, ModelStatus, Readiness
+
+Json = dict[str, Any]
+_TEMPLATE = "#/components/schemas/{name}"
+_DECISION = "DecisionRequest"
+_KEYED: list[Json] = [{"apiKey": []}]
+
+
+def document(version: str, title: str, application: type[msgspec.Struct]) -> Json:
+    """The document of this service; ``application`` is the struct of a request for a decision."""
+    types = (application, Decision, ErrorBody, ModelStatus, Health, Readiness)
+    _, components = msgspec.json.schema_components(types, ref_template=_TEMPLATE)
+    # A Decimal is read from a number as well as from a text, which msgspec's schema does not say.
+    amount = components[_DECISION]["properties"]["amount"]
+    kept = {name: value for name, value in amount.items() if name not in ("type", "format")}
+    components[_DECISION]["properties"]["amount"] = {
+        "anyOf": [{"type": "string", "format": "decimal"}, {"type": "number"}],
+        **kept,
+    }
+    # One example, put together from the fields' own.
+    fields = components[_DECISION]["properties"]
+    example = {name: field["examples"][0] for name, field in fields.items()}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": f"Credit301 · {title}",
+            "version": version,
+            "description": (
+                "小微企业实时授信决策接口：提交企业标识、金额与期限，即时得到是否批准、额度、利率与原因。\n\n"
+                "Real-time credit decisions for small enterprises: send who, how much and for how long; the answer is "
+                "yes or no, the limit, the rate and the reasons. Every message is in Chinese and English."
+            ),
+        },
+        "tags": [
+            {"name": "decisions", "description": "决策 / decisions"},
+            {"name": "operations", "description": "运行状态 / operations"},
+        ],
+        "paths": {
+            "/v1/decisions": {"post": _decisions(example)},
+            "/v1/model": {"get": _model()},
+            "/healthz": {"get": _operation("health", "进程是否存活", "Whether the process is alive", Health, ())},
+            "/readyz": {"get": _ready()},
+            "/metrics": {"get": _metrics()},
+        },
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "apiKey": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": auth.HEADER,
+                    "description": "接口密钥 / API key",
+                }
+            },
+        },
+    }
+
+
+def _decisions(example: Json) -> Json:
+    operation = _operation(
+        "decide",
+        "对一笔授信申请作出决策",
+        "Decide on one request for credit",
+        Decision,
+        (400, 401, 404, 413, 422, 503),
+        tag="decisions",
+        described=(
+            "从在线特征库一次读取该企业的全部特征，经各来源子模型、集成、校准与政策得出结果。"
+            "没有数据的来源会如实列出，不视为不良。\n\n"
+            "Reads every feature of the enterprise in one round trip, then scores, calibrates and applies the policy. "
+            "A source without data is listed as such and is not held against the enterprise."
+        ),
+    )
+    operation["security"] = _KEYED
+    operation["requestBody"] = {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": _TEMPLATE.format(name=_DECISION)},
+                "examples": {"default": {"summary": "一笔申请 / one application", "value": example}},
+            }
+        },
+    }
+    for status, problem in _EXAMPLES.items():
+        content = operation["responses"][str(status)]["content"]["application/json"]
+        content["example"] = msgspec.to_builtins(errors.body(problem, "4f1c..."))
+    return operation
+
+
+def _model() -> Json:
+    operation = _operation(
+        "model", "当前使用的模型", "The model in use, since when, and its metrics", ModelStatus, (401,)
+    )
+    operation["security"] = _KEYED
+    return operation
+
+
+def _ready() -> Json:
+    operation = _operation("ready", "能否作出决策", "Whether it can decide: which part is not ready", Readiness, ())
+    operation["responses"]["503"] = {
+        "description": "尚未就绪 / not ready",
+        "content": _content(Readiness),
+    }
+    return operation
+
+
+def _metrics() -> Json:
+    operation = _operation("metrics", "Prometheus 指标", "Metrics for Prometheus", None, ())
+    operation["responses"]["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}}
+    return operation
+
+
+_MEANING = {
+    400: "请求体不是有效的 JSON / the body is not JSON",
+    401: "缺少或无效的接口密钥 / no valid API key",
+    404: "没有该企业的数据 / no data on this enterprise",
+    413: "请求体过大 / the body is too large",
+    422: "字段缺失或不正确 / a field is missing or wrong",
+    503: "暂无模型或特征库不可用 / no model, or the feature store is down",
+}
+
+
+_EXAMPLES = {401: errors.UNAUTHORISED, 413: errors.too_large(LARGEST_BODY), 503: errors.STORE_DOWN}
+
+
+def _operation(
+    name: str,
+    zh: str,
+    en: str,
+    answer: type[msgspec.Struct] | None,
+    problems: Sequence[int],
+    *,
+    tag: str = "operations",
+    described: str = "",
+) -> Json:
+    responses: Json = {"200": {"description": f"{zh} / {en}"}}
+    if answer is not None:
+        responses["200"]["content"] = _content(answer)
+    for status in problems:
+        responses[str(status)] = {"description": _MEANING[status], "content": _content(ErrorBody)}
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            retry = {"description": "秒 / seconds", "schema": {"type": "string"}}
+            responses["503"]["headers"] = {"Retry-After": retry}
+    operation: Json = {
+        "operationId": name,
+        "tags": [tag],
+        "summary": f"{zh} / {en}",
+        "responses": responses,
+    }
+    if described:
+        operation["description"] = described
+    return operation
+
+
+def _content(answer: type[msgspec.Struct]) -> Json:
+    return {"application/json": {"schema": {"$ref": _TEMPLATE.format(name=answer.__name__)}}}
+
+
+def for_page(node: Any) -> Any:
+    """``node`` of the document as OpenAPI 3.0 says it, for the bundled Swagger UI, which does not read 3.1.
+
+    ``anyOf`` with ``null`` becomes ``nullable``, a schema's ``examples`` the first, ``const`` a one-valued ``enum``.
+    """
+    if isinstance(node, list):
+        return [for_page(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    result = {key: for_page(value) for key, value in node.items()}
+    if result.get("openapi") == "3.1.0":
+        result["openapi"] = "3.0.3"
+    choices = result.get("anyOf")
+    if isinstance(choices, list) and {"type": "null"} in choices:
+        rest = [choice for choice in choices if choice != {"type": "null"}]
+        del result["anyOf"]
+        if len(rest) == 1 and "$ref" not in rest[0]:
+            result.update(rest[0])
+        else:
+            result["anyOf"] = rest
+        result["nullable"] = True
+    if isinstance(result.get("examples"), list):
+        result["example"] = result.pop("examples")[0]
+    if "const" in result:
+        result["enum"] = [result.pop("const")]
+    return result

@@ -1,0 +1,117 @@
+"""``serve`` runs the decision endpoint; ``decide`` asks it, as a bank would."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from credit301 import console
+from credit301.errors import ConfigError, NotFound, SourceError
+
+if TYPE_CHECKING:
+    from credit301.workspace import Workspace
+
+
+def serve(
+    workspace: Workspace,
+    port: Annotated[int | None, typer.Option(help="Port; the setting serving_port by default. 端口。")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes. 进程数。")] = 1,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Decide with this bundle instead of the champion. 使用指定模型包。")
+    ] = None,
+) -> None:
+    """启动决策接口。Run the decision endpoint."""
+    from serving.server import run
+
+    settings = workspace.settings
+    console.say(f"decisions: http://{settings.host}:{port or settings.serving_port}/docs")
+    run(workspace, port=port or settings.serving_port, workers=workers, bundle=bundle)
+
+
+def decide(
+    workspace: Workspace,
+    entity: Annotated[
+        str | None, typer.Option(help="Key of the enterprise; a sample one by default. 企业标识。")
+    ] = None,
+    amount: Annotated[str, typer.Option(help="Yuan asked for. 申请金额（元）。")] = "200000.00",
+    term: Annotated[int, typer.Option(help="Months asked for. 期限（月）。")] = 12,
+    port: Annotated[int | None, typer.Option(help="Port of the endpoint. 端口。")] = None,
+) -> dict[str, Any]:
+    """请求一次授信决策。Ask the running endpoint for one decision and print it."""
+    from serving.client import ask
+    from serving.show import show
+
+    decision = ask(workspace, entity or sample(workspace), amount, term, port or workspace.settings.serving_port)
+    show(decision)
+    return {"decision_id": decision["decision_id"], "outcome": decision["outcome"]}
+
+
+def decide_all(
+    workspace: Workspace,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Decide with this bundle; the newest by default. 模型包。")
+    ] = None,
+    amount: Annotated[
+        str | None, typer.Option(help="Yuan that each asks for; the product's maximum by default. 申请金额（元）。")
+    ] = None,
+    term: Annotated[
+        int | None, typer.Option(help="Months that each asks for; the product's maximum by default. 期限（月）。")
+    ] = None,
+) -> dict[str, Any]:
+    """对没有履约历史的企业批量决策。Decide on every entity that has features and no outcome to learn from."""
+    from credit301.model.bundle import read
+    from serving.batch import decide_all as run
+    from serving.batch import newest_bundle
+    from serving.judge import Loaded
+
+    loaded = Loaded(read(bundle or newest_bundle(workspace.paths.bundles)), source="directory")
+    product = loaded.policy.product
+    return run(
+        workspace,
+        loaded,
+        product.maximum_amount if amount is None else yuan_of(amount),
+        term or product.maximum_term_months,
+    )
+
+
+def yuan_of(text: str) -> Decimal:
+    """An amount typed by a person.
+
+    Raises:
+        ConfigError: it is no number.
+    """
+    try:
+        return Decimal(text.replace(",", ""))
+    except InvalidOperation as error:
+        raise ConfigError(f"{text!r} is not an amount.", hint="Give yuan, such as 200000.00.") from error
+
+
+def sample(workspace: Workspace) -> str:
+    """Key of an enterprise that the most sources have data on, the first in order among equals.
+
+    Raises:
+        NotFound: no feature mart has been built.
+    """
+    import duckdb
+
+    key = workspace.entity.key
+    marts = [workspace.paths.marts / f"feature_{source.name}.parquet" for source in workspace.featured()]
+    there = [path for path in marts if path.is_file()]
+    if not there:
+        raise NotFound(
+            "There is no feature mart to take a sample from.", hint="Run: credit301 build, credit301 materialize."
+        )
+    rows = " union all ".join(f'select distinct "{key}" as key from read_parquet(?)' for _ in there)
+    query = f"select key from ({rows}) group by key order by count(*) desc, key limit 1"
+    try:
+        found = duckdb.execute(query, [str(path) for path in there]).fetchone()
+    except duckdb.Error as error:
+        raise SourceError(
+            f"The feature marts cannot be read: {error}.", hint="Build them again: credit301 build."
+        ) from error
+    if found is None:
+        raise NotFound("The feature marts are empty.", hint="Pull and build first: credit301 pull, credit301 build.")
+    return str(found[0])

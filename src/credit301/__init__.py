@@ -1,0 +1,1 @@
+"""Credit301: an open data and decision platform for lending to small enterprises."""

@@ -1,0 +1,1 @@
+"""The rules of lending, without input or output."""

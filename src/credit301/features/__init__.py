@@ -1,0 +1,1 @@
+"""The feature vector as training and serving share it."""

@@ -1,0 +1,1 @@
+"""Who is who: codes of enterprises and the keys of other entities."""

@@ -1,0 +1,47 @@
+"""The unified social credit code (GB 32100-2015), checked with its check character."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from stdnum.cn import uscc as standard
+from stdnum.exceptions import InvalidChecksum, InvalidLength, ValidationError
+
+from credit301.domain.text import Refusal, Text
+
+_HINT = Text(
+    zh="请核对营业执照上的18位统一社会信用代码。",
+    en="Compare it with the 18-character code on the business licence.",
+)
+
+_SHOWN = 2
+
+
+def validate(text: str, *, field: str = "uscc") -> str:
+    """``text`` in its one form: 18 half-width characters, upper case, without separators.
+
+    Raises:
+        Refusal: it is no code, and why: length, characters, or check character.
+    """
+    try:
+        return str(standard.validate(unicodedata.normalize("NFKC", text)))
+    except InvalidLength:
+        problem = Text(zh="统一社会信用代码须为18位。", en="A unified social credit code has 18 characters.")
+    except InvalidChecksum:
+        problem = Text(
+            zh="统一社会信用代码的校验码不正确，请检查是否有误写。",
+            en="The check character of the unified social credit code does not fit: a character is wrong.",
+        )
+    except ValidationError:
+        problem = Text(
+            zh="统一社会信用代码含有不允许的字符（前8位为数字，不使用 I、O、S、V、Z）。",
+            en="The unified social credit code has characters it cannot have (8 digits first; never I, O, S, V, Z).",
+        )
+    raise Refusal("invalid_uscc", problem, field=field, hint=_HINT)
+
+
+def mask(text: str) -> str:
+    """``text`` with only its first and last two characters, for logs."""
+    return (
+        f"{text[:_SHOWN]}{'*' * max(len(text) - 2 * _SHOWN, 4)}{text[-_SHOWN:]}" if len(text) > 2 * _SHOWN else "****"
+    )

@@ -1,0 +1,325 @@
+"""One implementation of scoring, used by the gate, the MLflow model and the serving endpoint alike.
+
+A vector holds the features of every view in the manifest's order (the *plan*), as float64: NaN where the value is not
+known, a category as its code, and ``-1`` for a category that training never saw, which LightGBM sends the way of a
+missing one. The answer is
+
+``z = intercept + sum(weight * (raw + shift))``, with ``missing_logit`` in place of a source that has no data,
+
+then calibrated. As ``z`` is linear in the sub-models and their TreeSHAP values add up, contributions are exact:
+``baseline + sum(contributions of sources) = z``, where the baseline is ``z`` at every sub-model's expected value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from credit301.domain import scale
+from credit301.errors import ModelError
+from credit301.model.booster import Booster, FloatArray
+from credit301.model.bundle import Bundle, Calibration, Isotonic, Platt, SubModel
+
+UNKNOWN_CATEGORY = -1.0
+Scalar = float | int | str | bool | None
+
+
+class NothingKnown(ModelError):
+    """No source has any data, so there is nothing to score."""
+
+
+class SourceScore(msgspec.Struct, frozen=True):
+    """What one source's model says; without data only ``contribution`` (the price of not knowing) is a number.
+
+    ``contribution`` is in log-odds of default against the model's baseline.
+    """
+
+    source: str
+    dimension: str
+    has_data: bool
+    probability: float | None
+    score: int | None
+    contribution: float
+
+
+class DimensionScore(msgspec.Struct, frozen=True):
+    """A dimension's sub-score: what the whole model would say if only this dimension left the baseline."""
+
+    dimension: str
+    has_data: bool
+    probability: float | None
+    score: int | None
+    contribution: float
+
+
+class Score(msgspec.Struct, frozen=True):
+    """One scored vector.
+
+    ``log_odds`` is the ensemble's uncalibrated z; ``baseline + sum(source contributions) = log_odds``.
+    ``contributions`` is keyed ``<view>:<feature>``, in log-odds; positive raises the probability of default.
+    """
+
+    probability: float
+    score: int
+    log_odds: float
+    baseline: float
+    sources: tuple[SourceScore, ...]
+    dimensions: tuple[DimensionScore, ...]
+    contributions: dict[str, float]
+    missing_sources: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BatchScore:
+    """Scores of many rows, one entry a row; ``sources`` has the log-odds by sub-model, NaN where it has no data."""
+
+    probability: FloatArray
+    log_odds: FloatArray
+    score: NDArray[np.int64]
+    sources: dict[str, FloatArray]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A sub-model ready to run. ``columns`` are its features' places in the plan, ``view`` all of its view's."""
+
+    spec: SubModel
+    booster: Booster
+    columns: NDArray[np.intp]
+    view: slice
+    keys: tuple[str, ...]
+    weight: float
+    missing_logit: float
+    expected: float
+
+
+class Scorer:
+    """Scores vectors with a bundle. Loading builds everything; scoring allocates little and takes no network or disk.
+
+    Args:
+        bundle: a verified bundle.
+
+    Raises:
+        ModelError: a model file does not load, or does not fit the manifest.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        manifest = bundle.manifest
+        self.bundle = bundle
+        self.plan: tuple[str, ...] = tuple(f"{v.name}:{f.name}" for v in manifest.views for f in v.features)
+        place = {key: index for index, key in enumerate(self.plan)}
+        self._codes: list[dict[str, float] | None] = [
+            None if f.categories is None else {value: float(code) for code, value in enumerate(f.categories)}
+            for v in manifest.views
+            for f in v.features
+        ]
+        views: dict[str, slice] = {}
+        start = 0
+        for view in manifest.views:
+            views[view.name] = slice(start, start + len(view.features))
+            start += len(view.features)
+        terms = {term.submodel: term for term in manifest.ensemble.terms}
+        self._parts: list[_Part] = []
+        for spec in manifest.submodels:
+            keys = tuple(f"{spec.view}:{name}" for name in spec.features)
+            booster = Booster(_text(bundle, spec.file), len(keys))
+            self._parts.append(
+                _Part(
+                    spec=spec,
+                    booster=booster,
+                    columns=np.array([place[key] for key in keys], dtype=np.intp),
+                    view=views[spec.view],
+                    keys=keys,
+                    weight=terms[spec.name].weight,
+                    missing_logit=terms[spec.name].missing_logit,
+                    # The last contribution is the expected value: a constant of the model, the same for every row.
+                    expected=float(booster.contributions(np.full(len(keys), np.nan))[-1]) + spec.logit_shift,
+                )
+            )
+        self._intercept = manifest.ensemble.intercept
+        self.baseline = self._intercept + math.fsum(part.weight * part.expected for part in self._parts)
+
+    def encode(self, values: Mapping[str, Scalar]) -> FloatArray:
+        """The vector, shape (len(plan),), of values keyed ``<view>:<feature>``; a key not given is not known.
+
+        Raises:
+            ModelError: a key is not in the plan, or a number is expected and something else given.
+        """
+        unknown = sorted(set(values).difference(self.plan))
+        if unknown:
+            raise ModelError(f"Not features of the model {self.bundle.version}: {', '.join(unknown)}.")
+        return self.encode_row([values.get(key) for key in self.plan])
+
+    def encode_row(self, values: Sequence[Scalar]) -> FloatArray:
+        """The vector of values in plan order, ``None`` where not known.
+
+        Raises:
+            ModelError: as :meth:`encode`, or the number of values is not the plan's.
+        """
+        if len(values) != len(self.plan):
+            raise ModelError(
+                f"The model {self.bundle.version} reads {len(self.plan)} values; {len(values)} were given."
+            )
+        vector = np.empty(len(values), dtype=np.float64)
+        for index, (value, codes) in enumerate(zip(values, self._codes, strict=True)):
+            if value is None or (isinstance(value, float) and math.isnan(value)):
+                vector[index] = math.nan
+            elif codes is not None:
+                vector[index] = codes.get(str(value), UNKNOWN_CATEGORY)
+            elif isinstance(value, str):
+                raise ModelError(f"{self.plan[index]} is a number; the online store has text ({value[:20]!r}).")
+            else:
+                vector[index] = value
+        return vector
+
+    def present(self, matrix: FloatArray) -> dict[str, NDArray[np.bool_]]:
+        """By sub-model: which rows of ``matrix``, shape (rows, len(plan)), have any value of its view."""
+        known = ~np.isnan(matrix)
+        return {part.spec.name: np.logical_or.reduce(known[:, part.view], axis=1) for part in self._parts}
+
+    def score(self, vector: Mapping[str, Scalar] | FloatArray) -> Score:
+        """Score one applicant.
+
+        Args:
+            vector: values by ``<view>:<feature>``, or an array in plan order as :meth:`encode` makes it.
+
+        Raises:
+            NothingKnown: every source is without data.
+            ModelError: the vector does not fit the plan.
+        """
+        row = vector if isinstance(vector, np.ndarray) else self.encode(vector)
+        if row.shape != (len(self.plan),):
+            raise ModelError(
+                f"The vector has shape {row.shape}; the model {self.bundle.version} reads {len(self.plan)}."
+            )
+        known = (~np.isnan(row)).tolist()
+        logits: list[float | None] = []
+        contributions: dict[str, float] = {}
+        by_source: list[float] = []
+        for part in self._parts:
+            if not any(known[part.view]):
+                logits.append(None)
+                by_source.append(part.missing_logit - part.weight * part.expected)
+                continue
+            values = row[part.columns]
+            logits.append(part.booster.raw(values) + part.spec.logit_shift)
+            weighted = (part.weight * part.booster.contributions(values)[:-1]).tolist()
+            contributions.update(zip(part.keys, weighted, strict=True))
+            by_source.append(math.fsum(weighted))
+        if all(logit is None for logit in logits):
+            raise _nothing_known(1)
+        z = self._intercept + math.fsum(
+            part.missing_logit if logit is None else part.weight * logit
+            for part, logit in zip(self._parts, logits, strict=True)
+        )
+        calibrated = self._calibrate(z)
+        return Score(
+            probability=scale.probability(calibrated),
+            score=self._points(calibrated),
+            log_odds=z,
+            baseline=self.baseline,
+            sources=tuple(
+                SourceScore(
+                    source=part.spec.name,
+                    dimension=part.spec.dimension,
+                    has_data=logit is not None,
+                    probability=None if logit is None else scale.probability(logit),
+                    score=None if logit is None else self._points(logit),
+                    contribution=contribution,
+                )
+                for part, logit, contribution in zip(self._parts, logits, by_source, strict=True)
+            ),
+            dimensions=self._dimensions(logits, by_source),
+            contributions=contributions,
+            missing_sources=tuple(
+                part.spec.name for part, logit in zip(self._parts, logits, strict=True) if logit is None
+            ),
+        )
+
+    def score_batch(self, matrix: FloatArray, *, threads: int = 1) -> BatchScore:
+        """Score many rows, shape (rows, len(plan)), to the same numbers as :meth:`score`, row by row.
+
+        Raises:
+            NothingKnown: some rows have no data at all; leave them out first (:meth:`present`).
+            ModelError: the matrix does not fit the plan.
+        """
+        if matrix.shape != (len(matrix), len(self.plan)):
+            raise ModelError(f"The matrix has shape {matrix.shape}; the plan has {len(self.plan)} columns.")
+        present = self.present(matrix)
+        empty = int(np.count_nonzero(~np.logical_or.reduce(list(present.values()))))
+        if empty:
+            raise _nothing_known(empty)
+        z = np.full(len(matrix), self._intercept)
+        sources = {}
+        for part in self._parts:
+            rows = present[part.spec.name]
+            logits = np.full(len(matrix), np.nan)
+            logits[rows] = part.booster.raw_batch(matrix[rows][:, part.columns], threads) + part.spec.logit_shift
+            z += np.where(rows, part.weight * logits, part.missing_logit)
+            sources[part.spec.name] = logits
+        calibrated = [self._calibrate(value) for value in z.tolist()]
+        return BatchScore(
+            probability=np.array([scale.probability(value) for value in calibrated], dtype=np.float64),
+            log_odds=z,
+            score=np.array([self._points(value) for value in calibrated], dtype=np.int64),
+            sources=sources,
+        )
+
+    def _dimensions(self, logits: Sequence[float | None], by_source: Sequence[float]) -> tuple[DimensionScore, ...]:
+        sums: dict[str, float] = {}
+        known: dict[str, bool] = {}
+        for part, logit, contribution in zip(self._parts, logits, by_source, strict=True):
+            name = part.spec.dimension
+            sums[name] = sums.get(name, 0.0) + contribution
+            known[name] = known.get(name, False) or logit is not None
+        result = []
+        for name, contribution in sums.items():
+            calibrated = self._calibrate(self.baseline + contribution)
+            result.append(
+                DimensionScore(
+                    dimension=name,
+                    has_data=known[name],
+                    probability=scale.probability(calibrated) if known[name] else None,
+                    score=self._points(calibrated) if known[name] else None,
+                    contribution=contribution,
+                )
+            )
+        return tuple(result)
+
+    def _calibrate(self, z: float) -> float:
+        return calibrate(self.bundle.manifest.calibration, z)
+
+    def _points(self, log_odds: float) -> int:
+        spec = self.bundle.manifest.scale
+        return scale.points(
+            log_odds, base_score=spec.base_score, base_odds=spec.base_odds, to_double=spec.points_to_double_odds
+        )
+
+
+def calibrate(calibration: Calibration, z: float) -> float:
+    """Calibrated log-odds of the ensemble's log-odds ``z``."""
+    match calibration:
+        case Platt(a=a, b=b):
+            return a * z + b
+        case Isotonic(z=points, log_odds=values):
+            return float(np.interp(z, points, values))
+    return z
+
+
+def _text(bundle: Bundle, file: str) -> str:
+    try:
+        return bundle.files[file].decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{file} in the bundle {bundle.version} is not a text model.") from error
+
+
+def _nothing_known(rows: int) -> NothingKnown:
+    return NothingKnown(
+        "No source has any data on this enterprise." if rows == 1 else f"No source has any data on {rows} rows.",
+        hint="Materialize its features first; a row without data is not scored.",
+    )

@@ -1,0 +1,1 @@
+"""The way in: connectors, inbox, landing, quarantine, watermarks."""

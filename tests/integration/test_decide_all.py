@@ -1,0 +1,124 @@
+"""Deciding on a whole file of applicants from the marts, with the same judgement as the endpoint's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from credit301.errors import ConfigError, ModelError, NotFound, WarehouseError
+from credit301.model import bundle
+from credit301.workspace import Workspace
+from serving.judge import Loaded
+from serving.verbs import decide_all, sample, yuan_of
+from tests.support.scoring import BAD, CATEGORIES, GOOD, NUMBERS, trained, valid_uscc
+
+KNOWN, SOUND, WEAK, TAX_ONLY, HOLLOW = (valid_uscc(f"91420100MA4K{number:04d}") for number in range(5))
+
+
+@pytest.fixture
+def built(wuhan: Workspace) -> Workspace:
+    """The reference city with marts of five enterprises, of which one has an outcome, and a bundle."""
+    model = trained()
+    bundle.write(wuhan.paths.bundles / "v1", model.manifest, model.files)
+    marts = wuhan.paths.marts
+    marts.mkdir(parents=True)
+    for view, numbers in NUMBERS.items():
+        columns = [*numbers, *CATEGORIES.get(view, {})]
+        rows = []
+        for entity, values in ((KNOWN, GOOD), (SOUND, GOOD), (WEAK, BAD), (TAX_ONLY, GOOD), (HOLLOW, None)):
+            if entity == TAX_ONLY and view != "tax_declaration":
+                continue
+            read = [None if values is None else values[f"{view}:{name}"] for name in columns]
+            rows.append((entity, "2024-06-01", *read))
+            # An older row that must not be read.
+            rows.append((entity, "2024-01-01", *[None] * len(columns)))
+        _mart(marts / f"feature_{view}.parquet", columns, rows)
+    duckdb.execute(
+        f"copy (select '{KNOWN}' as uscc, timestamp '2024-01-01' as decision_time, 0 as label) "
+        f"to '{marts / 'training_labels.parquet'}' (format parquet)"
+    )
+    return wuhan
+
+
+def _mart(path: Path, columns: list[str], rows: Sequence[tuple[object, ...]]) -> None:
+    kinds = {"status_last": "varchar"}
+    with duckdb.connect() as connection:
+        typed = ", ".join(f'"{name}" {kinds.get(name, "double")}' for name in columns)
+        connection.execute(f"create table t (uscc varchar, event_timestamp timestamp, {typed})")
+        connection.executemany(f"insert into t values (?, ?{', ?' * len(columns)})", rows)
+        connection.execute(f"copy (select *, event_timestamp as created_timestamp from t) to '{path}' (format parquet)")
+
+
+def test_everyone_without_an_outcome_is_decided_on_once(built: Workspace) -> None:
+    summary = decide_all(built, amount="200,000.00", term=12)
+    rows = {row["entity"]: row for row in pq.read_table(summary["path"]).to_pylist()}
+    assert set(rows) == {SOUND, WEAK, TAX_ONLY}
+    assert (summary["decided"], summary["without_data"]) == (3, 1)
+    assert rows[TAX_ONLY]["missing_sources"] == ["business_registration", "judicial_penalty"]
+
+
+def test_the_numbers_are_those_of_a_single_decision(built: Workspace) -> None:
+    summary = decide_all(built, amount="200000", term=12)
+    rows = {row["entity"]: row for row in pq.read_table(summary["path"]).to_pylist()}
+    loaded = Loaded(bundle.read(built.paths.bundles / "v1"), source="directory")
+    for entity, values in ((SOUND, GOOD), (WEAK, BAD)):
+        judged = loaded.judge([values[key] for key in loaded.plan.keys], Decimal(200_000), 12)
+        row = rows[entity]
+        assert row["probability"] == judged.score.probability
+        assert (row["limit"], row["annual_rate"]) == (judged.verdict.limit, judged.verdict.annual_rate)
+        assert row["reasons_zh"] == [reason.text.zh for reason in judged.reasons]
+
+
+def test_the_summary_adds_up(built: Workspace) -> None:
+    summary = decide_all(built, amount="200000", term=12)
+    rows = pq.read_table(summary["path"]).to_pylist()
+    approved = [row for row in rows if row["outcome"] == "approve"]
+    assert summary["approved"] == len(approved) == sum(summary["approved_by_band"].values())
+    assert summary["approved"] + summary["declined"] == summary["decided"]
+    assert Decimal(summary["limits"]) == sum(row["limit"] for row in approved)
+
+
+def test_by_default_each_asks_for_the_most_that_the_product_lends(built: Workspace) -> None:
+    path = decide_all(built)["path"]
+    assert max(row["limit"] or 0 for row in pq.read_table(path).to_pylist()) > 500_000
+
+
+def test_a_mart_that_was_built_for_another_model_is_an_error(built: Workspace) -> None:
+    _mart(built.paths.marts / "feature_tax_declaration.parquet", ["other"], [(SOUND, "2024-06-01", 1.0)])
+    with pytest.raises(WarehouseError, match="do not fit the model"):
+        decide_all(built)
+
+
+def test_without_marts_or_a_bundle_it_says_what_to_run(wuhan: Workspace) -> None:
+    with pytest.raises(NotFound, match="credit301 train"):
+        decide_all(wuhan)
+    model = trained()
+    bundle.write(wuhan.paths.bundles / "v1", model.manifest, model.files)
+    with pytest.raises(NotFound, match="credit301 build"):
+        decide_all(wuhan)
+    with pytest.raises(NotFound, match="credit301 build"):
+        sample(wuhan)
+
+
+def test_a_bundle_without_a_policy_decides_nothing() -> None:
+    import msgspec
+
+    model = trained()
+    manifest = msgspec.structs.replace(model.manifest, policy={})
+    with pytest.raises(ModelError, match="no policy"):
+        Loaded(bundle.Bundle(manifest=manifest, files=model.files, sha256=""), source="directory")
+
+
+def test_a_sample_is_an_enterprise_that_the_most_sources_know(built: Workspace) -> None:
+    assert sample(built) == min(KNOWN, SOUND, WEAK, HOLLOW)
+
+
+def test_an_amount_that_is_no_number_is_refused() -> None:
+    assert yuan_of("1,200.50") == Decimal("1200.50")
+    with pytest.raises(ConfigError, match="not an amount"):
+        yuan_of("much")

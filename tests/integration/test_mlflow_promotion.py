@@ -1,0 +1,314 @@
+"""Promotion against a real MLflow server: the gate decides who is champion, and its reasons stand on the version."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from credit301.errors import GateRefused, ModelError, NotFound
+from credit301.model.bundle import read
+from credit301.model.scorer import Scorer
+from credit301.workspace import Workspace
+from tests.unit.training import synthetic
+from training import gate, promotion, promotion_log, registry
+from training.dataset import TrainingSet
+from training.frames import matrix
+from training.train import train
+
+MODEL = "made_up-ensemble"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of an MLflow server on SQLite, on loopback."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    environment = {**os.environ, **registry.ENVIRONMENT, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
+    command += ["--artifacts-destination", str(folder / "artifacts")]
+    with (folder / "server.log").open("w") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
+        try:
+            until(lambda: registry.is_up(address), process, folder / "server.log")
+            yield address
+        finally:
+            os.killpg(process.pid, 15)
+            process.wait(30)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(true: Callable[[], bool], process: subprocess.Popen[bytes] | None = None, log: Path | None = None) -> None:
+    """Wait for ``true``, for up to three minutes."""
+    for _ in range(900):
+        if true():
+            return
+        if process is not None and process.poll() is not None:
+            break
+        time.sleep(0.2)
+    pytest.fail(log.read_text() if log else "waited for three minutes")
+
+
+@pytest.fixture(scope="module")
+def workspace(server: str, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return synthetic.workspace(tmp_path_factory.mktemp("promotion"), mlflow_url=server)
+
+
+@pytest.fixture(scope="module")
+def data() -> TrainingSet:
+    return synthetic.rows(1500, signal=1.5)
+
+
+@pytest.fixture(scope="module")
+def good(workspace: Workspace, data: TrainingSet) -> dict[str, Any]:
+    """Summary of an honest training."""
+    return train(workspace, data)
+
+
+@pytest.fixture(scope="module")
+def champion(workspace: Workspace, good: dict[str, Any]) -> str:
+    """Version that was promoted by the verb."""
+    return str(promotion.promote(workspace, good["registered"]["version"])["version"])
+
+
+@pytest.fixture(scope="module")
+def spoiled(workspace: Workspace, data: TrainingSet, champion: str) -> str:
+    """Version trained on shuffled labels, registered after the champion."""
+    shuffled = data.frame.assign(label=np.random.default_rng(1).permutation(data.labels))
+    return str(train(workspace, TrainingSet(shuffled, "uscc"))["registered"]["version"])
+
+
+@pytest.fixture(scope="module")
+def client(server: str) -> Any:
+    return registry.connect(registry.Target(server, local=False))
+
+
+@pytest.fixture
+def watcher(workspace: Workspace) -> Iterator[None]:
+    """The loop that looks after the alias, in this process."""
+    stop = threading.Event()
+    thread = threading.Thread(target=promotion.watch, args=(workspace, stop, 0.2))
+    thread.start()
+    yield
+    stop.set()
+    thread.join(60)
+    assert not thread.is_alive()
+
+
+def champion_of(client: Any) -> str | None:
+    alias = client.get_registered_model(MODEL).aliases.get(registry.CHAMPION)
+    return None if alias is None else str(alias)
+
+
+def test_training_registers_the_ensemble_and_each_source(client: Any, good: dict[str, Any]) -> None:
+    names = {model.name for model in client.search_registered_models() if model.name.startswith("made_up")}
+    assert names == {MODEL, "made_up-court", "made_up-registry", "made_up-tax"}
+    version = client.get_model_version(MODEL, good["registered"]["version"])
+    assert version.tags[registry.TAG_DIRECTORY] == good["bundle"]
+    assert version.tags[registry.TAG_SHA256] == read(Path(good["bundle"])).sha256
+
+
+def test_the_parent_run_has_metrics_plots_and_bundle_and_a_nested_run_per_source(
+    client: Any, good: dict[str, Any]
+) -> None:
+    version = client.get_model_version(MODEL, good["registered"]["version"])
+    run = client.get_run(version.run_id)
+    ensemble = next(model for model in good["models"] if model["level"] == "ensemble")
+    assert run.data.metrics["auc"] == pytest.approx(ensemble["auc"], abs=1e-6)
+    assert {item.path for item in client.list_artifacts(version.run_id)} >= {"bundle", "plots", "models.json", "gate"}
+    assert {item.path for item in client.list_artifacts(version.run_id, "plots")} == {
+        "plots/reliability.png",
+        "plots/score_distribution.png",
+    }
+    children = client.search_runs([run.info.experiment_id], f"tags.mlflow.parentRunId = '{version.run_id}'")
+    assert {child.info.run_name for child in children} == {"tax", "registry", "court"}
+
+
+def test_the_tested_rows_in_mlflow_do_not_say_who_they_are(client: Any, good: dict[str, Any], tmp_path: Path) -> None:
+    version = client.get_model_version(MODEL, good["registered"]["version"])
+    path = client.download_artifacts(version.run_id, "gate/test.parquet", str(tmp_path))
+    assert not {"uscc", "decision_time"} & set(pd.read_parquet(path).columns)
+
+
+def test_training_again_on_the_same_data_is_skipped(
+    workspace: Workspace, data: TrainingSet, good: dict[str, Any]
+) -> None:
+    again = train(workspace, data)
+    assert again["skipped"] is True
+    assert again["version"] == good["version"]
+
+
+def test_a_version_that_passes_the_gate_becomes_champion(client: Any, champion: str) -> None:
+    assert champion_of(client) == champion
+    version = client.get_model_version(MODEL, champion)
+    assert version.tags[registry.TAG_GATE] == registry.PASSED
+    report = json.loads(version.tags[registry.TAG_REPORT])
+    assert all(passed for _, passed, _, _ in report["checks"])
+    assert {name for name, *_ in report["checks"]} == set(gate.TITLES) - {"completed"}
+
+
+def test_the_model_that_mlflow_loads_says_what_the_scorer_says(
+    client: Any, good: dict[str, Any], champion: str, data: TrainingSet
+) -> None:
+    import mlflow
+
+    scorer = Scorer(read(Path(good["bundle"])))
+    features = data.features().head(50)
+    loaded = mlflow.pyfunc.load_model(f"models:/{MODEL}@{registry.CHAMPION}").predict(features)
+    scores = [scorer.score(row) for row in matrix(scorer, features)]
+    assert loaded["probability"].tolist() == pytest.approx([score.probability for score in scores], abs=1e-12)
+    assert loaded["score"].tolist() == [score.score for score in scores]
+    by_source = [{source.source: source.probability for source in score.sources} for score in scores]
+    for name in ("tax", "registry", "court"):
+        expected = [np.nan if row[name] is None else row[name] for row in by_source]
+        assert loaded[f"subscore__{name}"].tolist() == pytest.approx(expected, abs=1e-12, nan_ok=True)
+
+
+def test_the_model_that_mlflow_loads_scores_without_a_source_and_gives_nothing_for_nothing(
+    client: Any, champion: str, data: TrainingSet
+) -> None:
+    import mlflow
+
+    model = mlflow.pyfunc.load_model(f"models:/{MODEL}/{champion}")
+    features = data.features().head(3).copy()
+    features[["tax__sales", "tax__late"]] = np.nan
+    features.iloc[0] = None
+    result = model.predict(features)
+    assert result.iloc[0].isna().all()
+    assert result["probability"].iloc[1:].between(0, 1, inclusive="neither").all()
+    assert result["subscore__tax"].isna().all()
+
+
+def test_the_verb_refuses_a_spoiled_version_and_leaves_the_champion(
+    workspace: Workspace, client: Any, champion: str, spoiled: str
+) -> None:
+    with pytest.raises(GateRefused, match="AUC"):
+        promotion.promote(workspace, spoiled)
+    assert champion_of(client) == champion
+
+
+def test_a_spoiled_version_promoted_by_hand_is_refused_and_the_alias_goes_back(
+    workspace: Workspace, client: Any, champion: str, spoiled: str, watcher: None
+) -> None:
+    for tag in (registry.TAG_GATE, registry.TAG_REASON, registry.TAG_REPORT):
+        if tag in client.get_model_version(MODEL, spoiled).tags:
+            client.delete_model_version_tag(MODEL, spoiled, tag)
+    client.set_registered_model_alias(MODEL, registry.CHAMPION, spoiled)
+    until(lambda: champion_of(client) == champion)
+    version = client.get_model_version(MODEL, spoiled)
+    assert version.tags[registry.TAG_GATE] == registry.REFUSED
+    zh, en = version.tags[registry.TAG_REASON].split(" | ")
+    assert "低于下限" in zh
+    assert "below the floor" in en
+    assert "Gate refused" in version.description
+    assert "AUC" in version.description
+    until(lambda: promotion_log.read(workspace)[-1]["action"] == promotion_log.REFUSED)
+    assert promotion_log.read(workspace)[-1]["version"] == spoiled
+
+
+def test_a_verdict_tag_written_by_hand_does_not_count(
+    workspace: Workspace, client: Any, champion: str, spoiled: str, watcher: None
+) -> None:
+    client.delete_model_version_tag(MODEL, spoiled, registry.TAG_REPORT)
+    client.set_model_version_tag(MODEL, spoiled, registry.TAG_GATE, registry.PASSED)
+    client.set_registered_model_alias(MODEL, registry.CHAMPION, spoiled)
+    until(lambda: champion_of(client) == champion)
+    assert client.get_model_version(MODEL, spoiled).tags[registry.TAG_GATE] == registry.REFUSED
+
+
+def test_a_good_version_promoted_by_hand_stays_and_can_be_rolled_back(
+    workspace: Workspace, client: Any, champion: str, data: TrainingSet, watcher: None
+) -> None:
+    newer = str(train(workspace, data, force=True)["registered"]["version"])
+    client.set_registered_model_alias(MODEL, registry.CHAMPION, newer)
+    until(lambda: promotion_log.last_good(workspace) == newer)
+    assert client.get_model_version(MODEL, newer).tags[registry.TAG_GATE] == registry.PASSED
+    assert promotion_log.read(workspace)[-1]["by"].startswith(promotion.BY_HAND)
+    assert promotion.rollback(workspace)["version"] == champion
+    assert champion_of(client) == champion
+    assert promotion_log.last_good(workspace) == champion
+
+
+def test_where_there_is_no_champion_to_go_back_to_a_refused_version_loses_the_alias(
+    server: str, client: Any, data: TrainingSet, tmp_path: Path
+) -> None:
+    fresh = synthetic.workspace(tmp_path, name="fresh", mlflow_url=server)
+    shuffled = data.frame.assign(label=np.random.default_rng(1).permutation(data.labels))
+    number = train(fresh, TrainingSet(shuffled, "uscc"))["registered"]["version"]
+    client.set_registered_model_alias("fresh-ensemble", registry.CHAMPION, number)
+    view = registry.RestRegistry(server, "fresh-ensemble")
+    promotion.look(fresh, view)
+    assert view.champion() is None
+    assert promotion_log.read(fresh)[-1]["action"] == promotion_log.REFUSED
+    view.close()
+
+
+def test_an_alias_that_is_taken_away_by_hand_stays_away_and_is_written_down(
+    workspace: Workspace, client: Any, champion: str, watcher: None
+) -> None:
+    client.delete_registered_model_alias(MODEL, registry.CHAMPION)
+    until(lambda: promotion_log.read(workspace)[-1]["action"] == promotion_log.REMOVED)
+    assert promotion.rollback(workspace)["version"] == champion
+
+
+def test_a_damaged_bundle_is_refused(client: Any, workspace: Workspace, champion: str) -> None:
+    number = str(train(workspace, synthetic.rows(1500, seed=4, signal=1.5))["registered"]["version"])
+    client.set_model_version_tag(MODEL, number, registry.TAG_SHA256, "0" * 64)
+    verdict = gate.run(workspace, number)
+    assert [check.name for check in verdict.failed] == ["bundle_integrity"]
+
+
+def test_a_version_that_does_not_exist_is_not_found(workspace: Workspace, champion: str) -> None:
+    with pytest.raises(NotFound, match="no version 99"):
+        gate.run(workspace, "99")
+
+
+def test_without_a_server_the_workspace_keeps_its_own_store(tmp_path: Path) -> None:
+    alone = synthetic.workspace(tmp_path, mlflow_port=free_port())
+    first = train(alone, synthetic.rows(800, signal=1.5))
+    assert first["registered"]["at"] == f"sqlite:///{alone.paths.root / 'mlflow' / 'mlflow.db'}"
+    assert promotion.promote(alone)["version"] == first["registered"]["version"]
+    assert train(alone, synthetic.rows(800, signal=1.5))["skipped"] is True
+    with pytest.raises(NotFound, match="no earlier champion"):
+        promotion.rollback(alone)
+
+
+def test_a_server_that_was_asked_for_and_does_not_answer_is_an_error(tmp_path: Path) -> None:
+    away = synthetic.workspace(tmp_path, mlflow_url=f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(ModelError, match="does not answer"):
+        train(away, synthetic.rows(300))
+
+
+def test_the_watcher_ends_on_sigterm_and_loads_no_mlflow_while_nothing_happens(server: str, tmp_path: Path) -> None:
+    code = """
+import os, signal, sys, threading
+from pathlib import Path
+from tests.unit.training import synthetic
+from training import verbs
+workspace = synthetic.workspace(Path(sys.argv[1]), mlflow_url=sys.argv[2])
+threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+verbs.watch_promotions(workspace)
+print(sorted({"mlflow", "lightgbm", "sklearn", "feast"} & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), server], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.strip().endswith("[]")

@@ -1,0 +1,34 @@
+"""Free ports on loopback for the servers that a test starts."""
+
+from __future__ import annotations
+
+import random
+import socket
+
+NAMES = (
+    "serving_port",
+    "mlflow_port",
+    "airflow_port",
+    "exchange_port",
+    "site_port",
+    "redis_port",
+    "postgres_port",
+    "supervisor_port",
+)
+# Below the range that systems take the near end of outgoing connections from: nothing takes the port between two uses.
+RANGE = range(20_000, 32_000)
+
+
+def free_ports() -> dict[str, int]:
+    """A free port for each of the settings that name one."""
+    candidates = iter(random.SystemRandom().sample(RANGE, len(RANGE)))
+    return {name: next(port for port in candidates if _is_free(port)) for name in NAMES}
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

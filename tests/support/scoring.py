@@ -1,0 +1,265 @@
+"""Small real bundles, and rows in a real online store, for the tests of the scoring side."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import lightgbm
+import numpy as np
+import redis
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from credit301.domain.text import Text
+from credit301.features.feast_wire import Scalar, entity_key, field, timestamp_field
+from credit301.model.bundle import (
+    Ensemble,
+    FeatureSpec,
+    Manifest,
+    Platt,
+    Reason,
+    SubModel,
+    Term,
+    ViewSpec,
+)
+
+PROJECT = "wuhan"
+KEY = "uscc"
+AS_OF = datetime(2024, 5, 31, 16, 30, 5, 250000, tzinfo=UTC)
+STATUSES = ("active", "abnormal", "suspended", "revoked", "deregistered")
+
+NUMBERS = {
+    "business_registration": ("age_days", "registered_capital_last"),
+    "tax_declaration": ("declared_sales_12m_sum", "declared_sales_12m_trend", "late_filing_count_12m"),
+    "judicial_penalty": ("dishonest_listing_count_24m", "adverse_event_count_24m"),
+}
+CATEGORIES = {"business_registration": {"status_last": STATUSES}}
+DIMENSIONS = {"business_registration": "business_registration", "tax_declaration": "tax", "judicial_penalty": "risk"}
+
+GOOD: dict[str, Scalar] = {
+    "business_registration:age_days": 4000.0,
+    "business_registration:registered_capital_last": 5_000_000.0,
+    "business_registration:status_last": "active",
+    "tax_declaration:declared_sales_12m_sum": 2_400_000.0,
+    "tax_declaration:declared_sales_12m_trend": 1.5,
+    "tax_declaration:late_filing_count_12m": 0.0,
+    "judicial_penalty:dishonest_listing_count_24m": 0.0,
+    "judicial_penalty:adverse_event_count_24m": 0.0,
+}
+BAD: dict[str, Scalar] = {
+    **GOOD,
+    "business_registration:age_days": 200.0,
+    "tax_declaration:declared_sales_12m_trend": -2.0,
+    "tax_declaration:late_filing_count_12m": 6.0,
+    "judicial_penalty:adverse_event_count_24m": 5.0,
+}
+
+
+def valid_uscc(prefix: str = "91420100MA4K0000") -> str:
+    """A code whose check character fits, from its first 16 characters."""
+    from stdnum.cn import uscc
+
+    body = (prefix + "0" * 17)[:17]
+    return body + str(uscc.calc_check_digit(body))
+
+
+POLICY: dict[str, Any] = {
+    "version": "test-1",
+    "product": {
+        "name": {"zh": "测试贷款", "en": "test loan"},
+        "minimum_amount": "10000",
+        "maximum_amount": "3000000",
+        "amount_step": "1000",
+        "minimum_term_months": 3,
+        "maximum_term_months": 36,
+    },
+    "maximum_probability": 0.25,
+    "bands": [
+        {"name": "A", "maximum_probability": 0.02, "maximum_amount": "3000000", "sales_share": "0.30"},
+        {"name": "B", "maximum_probability": 0.25, "maximum_amount": "500000", "sales_share": "0.15"},
+    ],
+    "sales": {"feature": "tax_declaration:declared_sales_12m_sum", "maximum_amount_without": "100000"},
+    "rules": [
+        {
+            "id": "not_in_operation",
+            "feature": "business_registration:status_last",
+            "operator": "in",
+            "value": ["suspended", "revoked", "deregistered"],
+            "on_missing": "decline",
+            "text": {
+                "zh": "登记状态为停业、吊销或注销",
+                "en": "The registration is suspended, revoked or deregistered",
+            },
+        },
+        {
+            "id": "dishonest_debtor",
+            "feature": "judicial_penalty:dishonest_listing_count_24m",
+            "operator": "gt",
+            "value": 0,
+            "on_missing": "pass",
+            "text": {"zh": "近24个月被列为失信被执行人", "en": "It was listed as a dishonest debtor within 24 months"},
+        },
+    ],
+    "pricing": {
+        "kind": "risk_based",
+        "cost_of_funds": "0.022",
+        "loss_given_default": "0.55",
+        "margin": "0.012",
+        "step": "0.0005",
+        "floor": "0.0345",
+        "cap": "0.15",
+    },
+}
+
+
+def views() -> tuple[ViewSpec, ...]:
+    """Three views, one of them with a category."""
+    result = []
+    for view, numbers in NUMBERS.items():
+        named: dict[str, tuple[str, ...] | None] = dict.fromkeys(numbers)
+        named |= CATEGORIES.get(view, {})
+        result.append(
+            ViewSpec(
+                name=view,
+                dimension=DIMENSIONS[view],
+                title=Text(zh=f"{view}来源", en=view.replace("_", " ")),
+                ts_field=timestamp_field(view),
+                features=tuple(
+                    FeatureSpec(
+                        name=name,
+                        kind="number" if values is None else "category",
+                        categories=values,
+                        redis_field=field(view, name).hex(),
+                        label=Text(zh=f"{name}指标", en=name.replace("_", " ")),
+                    )
+                    for name, values in named.items()
+                ),
+            )
+        )
+    return tuple(result)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A manifest with its files and, for comparison, the boosters that were written into them."""
+
+    manifest: Manifest
+    files: dict[str, bytes]
+    boosters: dict[str, lightgbm.Booster]
+
+
+def rows(view: str, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Random feature rows of a view in plan order, with holes; shape (count, features)."""
+    columns = [
+        rng.uniform(100, 6000, count) if name == "age_days" else rng.normal(size=count) * 3 for name in NUMBERS[view]
+    ]
+    columns += [rng.integers(0, len(values), count).astype(float) for values in CATEGORIES.get(view, {}).values()]
+    matrix = np.stack(columns, axis=1)
+    if view == "judicial_penalty":
+        matrix = np.abs(matrix.round())
+    matrix[rng.random(matrix.shape) < 0.1] = np.nan
+    return matrix
+
+
+@lru_cache(maxsize=4)
+def trained(version: str = "v1", intercept: float = -0.5) -> Trained:
+    """A small ensemble trained on made numbers; the same call gives the same bytes."""
+    files: dict[str, bytes] = {}
+    boosters: dict[str, lightgbm.Booster] = {}
+    submodels: list[SubModel] = []
+    for index, view in enumerate(views()):
+        rng = np.random.default_rng(301 + index)
+        matrix = rows(view.name, 1500, rng)
+        filled = np.nan_to_num(matrix)
+        signal = (filled[:, -1] > 2) * 1.5 - filled[:, 0] / (3000 if "age_days" in NUMBERS[view.name] else 4)
+        label = (signal + rng.normal(size=len(matrix)) > 0.5).astype(int)
+        names = [feature.name for feature in view.features]
+        booster = lightgbm.train(
+            {"objective": "binary", "num_leaves": 7, "verbose": -1, "seed": 1, "num_threads": 1, "deterministic": True},
+            lightgbm.Dataset(
+                matrix,
+                label,
+                feature_name=names,
+                categorical_feature=[f.name for f in view.features if f.kind == "category"],
+            ),
+            num_boost_round=25,
+        )
+        path = f"models/{view.name}.txt"
+        files[path] = booster.model_to_string().encode()
+        boosters[view.name] = booster
+        submodels.append(
+            SubModel(
+                name=view.name,
+                level="source",
+                dimension=view.dimension,
+                view=view.name,
+                features=tuple(names),
+                file=path,
+                logit_shift=-1.0,
+            )
+        )
+    manifest = Manifest(
+        workspace=PROJECT,
+        version=version,
+        created_at="2024-06-01T00:00:00Z",
+        entity_key=KEY,
+        feature_project=PROJECT,
+        feature_version="test",
+        views=views(),
+        submodels=tuple(submodels),
+        ensemble=Ensemble(
+            kind="logistic",
+            intercept=intercept,
+            terms=tuple(
+                Term(submodel=model.name, weight=weight, missing_logit=missing)
+                for model, weight, missing in zip(submodels, (0.4, 0.7, 0.5), (0.1, 0.2, -0.1), strict=True)
+            ),
+        ),
+        calibration=Platt(a=0.9, b=-1.0),
+        reasons={
+            f"{view.name}:{feature.name}": Reason(
+                adverse=Text(zh=f"{feature.name}偏不利", en=f"{feature.name} speaks against it"),
+                favourable=Text(zh=f"{feature.name}较有利", en=f"{feature.name} speaks for it"),
+            )
+            for view in views()
+            for feature in view.features
+        },
+        dimensions={
+            "business_registration": Text(zh="工商", en="business registration"),
+            "tax": Text(zh="税务", en="tax"),
+            "risk": Text(zh="风险", en="risk"),
+        },
+        policy=POLICY,
+        metrics={"auc": 0.8},
+    )
+    return Trained(manifest=manifest, files=files, boosters=boosters)
+
+
+def value_bytes(value: Scalar) -> bytes:
+    """A ``feast.types.Value`` in wire format, written independently of the decoder under test."""
+    if value is None:
+        return b"\x98\x01\x00"
+    if isinstance(value, str):
+        text = value.encode()
+        assert len(text) < 128
+        return bytes([0x12, len(text)]) + text
+    return b"\x29" + struct.pack("<d", float(value))
+
+
+def put(
+    client: redis.Redis, entity: str, values: Mapping[str, Scalar], *, as_of: datetime = AS_OF, only: str | None = None
+) -> None:
+    """Write an entity's row as Feast does: every feature of each view in ``values`` (of ``only`` one view)."""
+    stamp = Timestamp()
+    stamp.FromDatetime(as_of)
+    mapping: dict[bytes | str, bytes] = {}
+    for key, value in values.items():
+        view, _, feature = key.partition(":")
+        if only is None or view == only:
+            mapping[field(view, feature)] = value_bytes(value)
+            mapping[timestamp_field(view)] = stamp.SerializeToString()
+    client.hset(entity_key(PROJECT, KEY, entity), mapping=mapping)  # type: ignore[arg-type]

@@ -1,0 +1,3 @@
+from tests.unit.sources.conftest import exchange, store, tiny_workspace
+
+__all__ = ["exchange", "store", "tiny_workspace"]

@@ -1,0 +1,145 @@
+"""Every level of the model on rows that it has never seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import expit
+
+from credit301.model.scorer import Scorer
+from credit301.workspace import Workspace
+from tests.unit.training import synthetic
+from training import bundling, evaluation, fitting, splits
+from training.dataset import TrainingSet
+from training.evaluation import Evaluation
+from training.frames import matrix
+from training.specs import source_specs
+
+
+def evaluate(workspace: Workspace, data: TrainingSet) -> Evaluation:
+    plan = splits.plan(data, workspace.definition.split)
+    return evaluation.evaluate(workspace, data, plan, source_specs(workspace), threads=1)
+
+
+def scorer_of(workspace: Workspace, found: Evaluation) -> Scorer:
+    parts = bundling.assemble(workspace, found.fitted, found.categories, version="-", created_at="-")
+    return Scorer(bundling.in_memory(*parts))
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return synthetic.workspace(tmp_path_factory.mktemp("evaluation"))
+
+
+@pytest.fixture(scope="module")
+def data() -> TrainingSet:
+    return synthetic.rows(1200)
+
+
+@pytest.fixture(scope="module")
+def found(workspace: Workspace, data: TrainingSet) -> Evaluation:
+    return evaluate(workspace, data)
+
+
+def test_the_table_has_every_source_dimension_the_ensemble_and_the_baselines(found: Evaluation) -> None:
+    assert [(model.level, model.name) for model in found.models] == [
+        ("source", "court"),
+        ("source", "registry"),
+        ("source", "tax"),
+        ("dimension", "fiscal"),
+        ("dimension", "risk"),
+        ("ensemble", "ensemble"),
+        ("baseline", "logistic"),
+        ("baseline", "one_lightgbm"),
+    ]
+
+
+def test_the_ensemble_is_better_than_its_best_source(found: Evaluation) -> None:
+    assert found.ensemble.metrics.auc > max(m.metrics.auc for m in found.models if m.level == "source")
+
+
+def test_out_of_fold_scores_end_before_the_test_begins(found: Evaluation) -> None:
+    for source in found.fitted.sources:
+        assert np.isnan(source.out_of_fold[found.rows]).all()
+
+
+def test_the_model_that_ships_has_not_seen_the_test(workspace: Workspace, data: TrainingSet, found: Evaluation) -> None:
+    labels = data.labels.copy()
+    labels[found.rows] = 1 - labels[found.rows]
+    other = TrainingSet(data.frame.assign(label=labels), "uscc")
+    plan = found.plan
+    fitted = fitting.fit(other, plan.repeats[0][0].train, plan, source_specs(workspace), threads=1)
+    assert [s.model.text for s in fitted.sources] == [s.model.text for s in found.fitted.sources]
+    assert fitted.calibration == found.fitted.calibration
+
+
+def test_the_scorer_says_what_was_evaluated(workspace: Workspace, data: TrainingSet, found: Evaluation) -> None:
+    scorer = scorer_of(workspace, found)
+    vectors = matrix(scorer, data.frame.iloc[found.rows])
+    assert scorer.score_batch(vectors).probability.tolist() == found.ensemble.probability[0].tolist()
+
+
+def test_a_sub_models_log_odds_are_the_scorers(workspace: Workspace, data: TrainingSet, found: Evaluation) -> None:
+    batch = scorer_of(workspace, found).score_batch(matrix(scorer_of(workspace, found), data.frame))
+    for source in found.fitted.sources:
+        expected = source.model.logits(data.frame)
+        np.testing.assert_array_equal(batch.sources[source.model.spec.name], expected)
+
+
+def test_the_stacks_sum_is_the_scorers(workspace: Workspace, data: TrainingSet, found: Evaluation) -> None:
+    batch = scorer_of(workspace, found).score_batch(matrix(scorer_of(workspace, found), data.frame))
+    logits = np.column_stack([batch.sources[source.model.spec.name] for source in found.fitted.sources])
+    np.testing.assert_allclose(found.fitted.stack.z(logits), batch.log_odds, atol=1e-12)
+
+
+def test_a_planted_leak_is_visible_in_its_source_and_the_ensemble(workspace: Workspace, data: TrainingSet) -> None:
+    frame = data.frame.copy()
+    frame["court__cases"] = data.labels + np.random.default_rng(1).normal(size=len(frame)) * 0.05
+    leaking = evaluate(workspace, TrainingSet(frame, "uscc"))
+    assert leaking.model("court", "source").metrics.auc > 0.99
+    assert leaking.ensemble.metrics.auc > 0.99
+    assert leaking.model("tax", "source").metrics.auc < 0.9
+
+
+def test_shuffled_labels_teach_nothing_by_folds(tmp_path: Path) -> None:
+    data = synthetic.rows(300)
+    shuffled = data.frame.assign(label=np.random.default_rng(2).permutation(data.labels))
+    found = evaluate(synthetic.workspace(tmp_path, "kfold"), TrainingSet(shuffled, "uscc"))
+    assert found.ensemble.metrics.auc == pytest.approx(0.5, abs=0.1)
+
+
+def test_by_folds_every_row_is_tested_and_the_spread_is_over_repeats(tmp_path: Path) -> None:
+    found = evaluate(synthetic.workspace(tmp_path, "kfold"), synthetic.rows(150))
+    assert found.rows.tolist() == list(range(150))
+    assert found.ensemble.probability.shape == (2, 150)
+    from sklearn.metrics import roc_auc_score
+
+    by_repeat = [roc_auc_score(found.labels, probability) for probability in found.ensemble.probability]
+    assert found.ensemble.metrics.auc == pytest.approx(np.mean(by_repeat))
+    assert found.ensemble.metrics.auc_spread == pytest.approx(np.std(by_repeat, ddof=1))
+
+
+def test_probabilities_are_calibrated_on_the_test(workspace: Workspace) -> None:
+    found = evaluate(workspace, synthetic.rows(4000, seed=11))
+    assert found.ensemble.metrics.ece < 0.05
+    assert found.ensemble.probability.mean() == pytest.approx(found.labels.mean(), abs=0.03)
+
+
+def test_a_source_without_data_on_a_row_says_what_it_says_on_average(
+    workspace: Workspace, data: TrainingSet, found: Evaluation
+) -> None:
+    unknown = data.frame["court__cases"].isna().to_numpy()[found.rows]
+    said = found.model("court", "source").probability[0][unknown]
+    court = next(source for source in found.fitted.sources if source.model.spec.name == "court")
+    assert len(set(said)) == 1
+    assert said[0] == pytest.approx(np.nanmean(expit(court.out_of_fold)))
+
+
+def test_a_source_that_nobody_can_learn_from_is_skipped_and_the_rest_goes_on(workspace: Workspace) -> None:
+    data = synthetic.rows(600)
+    empty = data.frame.assign(court__cases=np.nan, court__amount=np.nan)
+    found = evaluate(workspace, TrainingSet(empty, "uscc"))
+    assert found.fitted.skipped == ("court",)
+    assert ("source", "court") not in [(model.level, model.name) for model in found.models]

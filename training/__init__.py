@@ -1,0 +1,1 @@
+"""Training: sub-models, ensemble, calibration, evaluation, registration, the gate and promotion."""

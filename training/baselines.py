@@ -1,0 +1,61 @@
+"""What the ensemble is held against: one LightGBM on every column, and a logistic regression."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import expit
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, QuantileTransformer
+
+from training import submodels
+from training.dataset import TrainingSet
+from training.specs import ModelSpec, pooled_spec
+from training.splits import Fold, Plan, inner_folds
+
+ONE_LIGHTGBM = "one_lightgbm"
+LOGISTIC = "logistic"
+
+
+def one_lightgbm(
+    data: TrainingSet, fold: Fold, plan: Plan, specs: tuple[ModelSpec, ...], *, threads: int
+) -> np.ndarray:
+    """Probabilities on ``fold.test`` of one LightGBM on all columns, fitted as a sub-model is."""
+    spec = pooled_spec(ONE_LIGHTGBM, specs)
+    folds = inner_folds(data, fold.train, plan)
+    fitted = submodels.fit(data, fold.train, folds, spec, seed=plan.seed, threads=threads)
+    rate = data.labels[fold.train].mean()
+    if fitted is None:
+        return np.full(len(fold.test), rate)
+    probability = expit(fitted.model.logits(data.frame.iloc[fold.test]))
+    return np.where(np.isnan(probability), rate, probability)
+
+
+def logistic(data: TrainingSet, fold: Fold, specs: tuple[ModelSpec, ...], seed: int) -> np.ndarray:
+    """Probabilities on ``fold.test`` of a ridge logistic regression.
+
+    Numbers become normal scores (heavy tails are the rule in money), a missing one the median and a flag; categories
+    become indicators.
+    """
+    inputs = pooled_spec(LOGISTIC, specs).inputs
+    train = data.frame.iloc[fold.train]
+    numbers = [item.column for item in inputs if not item.category and train[item.column].notna().any()]
+    categories = [item.column for item in inputs if item.category]
+    scores = QuantileTransformer(
+        n_quantiles=min(100, len(train)), output_distribution="normal", subsample=None, random_state=seed
+    )
+    model = make_pipeline(
+        make_column_transformer(
+            (make_pipeline(SimpleImputer(strategy="median", add_indicator=True), scores), numbers),
+            (OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=10), categories),
+        ),
+        LogisticRegression(C=0.1, max_iter=1_000, random_state=seed),
+    )
+    wanted = data.frame[[*numbers, *categories]]
+    wanted = wanted.astype({**dict.fromkeys(numbers, "float64"), **dict.fromkeys(categories, "object")})
+    # scikit-learn tells None and NaN apart; a missing category is one value here.
+    wanted[categories] = wanted[categories].fillna("(none)")
+    model.fit(wanted.iloc[fold.train], data.labels[fold.train])
+    return np.asarray(model.predict_proba(wanted.iloc[fold.test])[:, 1])

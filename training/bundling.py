@@ -1,0 +1,156 @@
+"""A fitted model as a bundle: the feature plan of the contracts, models, stack, calibration, reasons, policy."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from credit301.domain.text import Text
+from credit301.features import feast_wire
+from credit301.model.bundle import (
+    Bundle,
+    Ensemble,
+    FeatureSpec,
+    Manifest,
+    Reason,
+    Scale,
+    SubModel,
+    Term,
+    ViewSpec,
+)
+from credit301.model.policy_file import PLACE, load_policy
+
+if TYPE_CHECKING:
+    from credit301.contracts.model import Contract, Feature
+    from credit301.contracts.model import Text as ContractText
+    from credit301.workspace import Workspace
+    from training.fitting import FittedEnsemble
+    from training.submodels import Categories
+
+
+def assemble(
+    workspace: Workspace,
+    fitted: FittedEnsemble,
+    categories: Categories,
+    *,
+    version: str,
+    created_at: str,
+    metrics: dict[str, Any] | None = None,
+    policy: dict[str, Any] | None = None,
+) -> tuple[Manifest, dict[str, bytes]]:
+    """The manifest (without hashes) and files of ``fitted``, ready for :func:`credit301.model.bundle.write`.
+
+    Args:
+        workspace: whose contracts go in.
+        fitted: the model.
+        categories: known values of every categorical feature by column, also of sources without a sub-model.
+        version: name of the bundle.
+        created_at: ISO time.
+        metrics: what the evaluation found.
+        policy: as :func:`read_policy` reads it; a model that is only evaluated needs none.
+    """
+    contracts = workspace.featured()
+    files = {_model_file(source.model.spec.name): source.model.text.encode("utf-8") for source in fitted.sources}
+    manifest = Manifest(
+        workspace=workspace.name,
+        version=version,
+        created_at=created_at,
+        entity_key=workspace.entity.key,
+        feature_project=workspace.name,
+        views=tuple(_view(contract, categories) for contract in contracts),
+        submodels=tuple(
+            SubModel(
+                name=source.model.spec.name,
+                level="source",
+                dimension=source.model.spec.dimension,
+                view=source.model.spec.name,
+                features=tuple(item.name for item in source.model.spec.inputs),
+                file=_model_file(source.model.spec.name),
+            )
+            for source in fitted.sources
+        ),
+        ensemble=Ensemble(
+            kind="logistic",
+            intercept=fitted.stack.intercept,
+            terms=tuple(
+                Term(submodel=source.model.spec.name, weight=float(weight), missing_logit=float(constant))
+                for source, weight, constant in zip(
+                    fitted.sources, fitted.stack.weights, fitted.stack.missing_logits, strict=True
+                )
+            ),
+        ),
+        calibration=fitted.calibration,
+        scale=Scale(),
+        reasons={f"{c.name}:{f.name}": _reason(f) for c in contracts for f in c.features},
+        dimensions={name: _text(text) for name, text in workspace.definition.dimensions.items()},
+        policy=policy or {},
+        metrics=metrics or {},
+        feature_version=feature_version(workspace),
+    )
+    return manifest, files
+
+
+def in_memory(manifest: Manifest, files: dict[str, bytes]) -> Bundle:
+    """A bundle that is not written anywhere, for scoring during evaluation."""
+    return Bundle(manifest=manifest, files=files, sha256="")
+
+
+def read_policy(workspace: Workspace) -> dict[str, Any]:
+    """The workspace's policy as JSON values; empty where it has none (it then scores, but decides nothing).
+
+    Raises:
+        ContractError: the file is not a policy, or reads what there is not; the message names file and line.
+    """
+    if not (workspace.directory / PLACE).is_file():
+        return {}
+    return load_policy(workspace).model_dump(mode="json")
+
+
+def feature_version(workspace: Workspace) -> str:
+    """16 hex digits that change when what a feature means does: its definition, or its source's key and times."""
+    plan = [
+        [c.name, c.primary_key, c.time.model_dump(), [f.model_dump(mode="json", include=_MEANING) for f in c.features]]
+        for c in workspace.featured()
+    ]
+    return hashlib.sha256(msgspec.json.encode(plan, order="deterministic")).hexdigest()[:16]
+
+
+_MEANING = {"name", "aggregation", "column", "window_months", "where", "of", "prefix", "kind", "risk"}
+
+
+def _view(contract: Contract, categories: Categories) -> ViewSpec:
+    return ViewSpec(
+        name=contract.name,
+        dimension=contract.dimension,
+        features=tuple(
+            FeatureSpec(
+                name=feature.name,
+                kind=feature.kind,
+                redis_field=feast_wire.field(contract.name, feature.name).hex(),
+                categories=categories[f"{contract.name}__{feature.name}"] if feature.kind == "category" else None,
+                label=_text(feature.label),
+                unit=feature.unit,
+            )
+            for feature in contract.features
+        ),
+        ts_field=feast_wire.timestamp_field(contract.name),
+        title=_text(contract.title),
+    )
+
+
+def _reason(feature: Feature) -> Reason:
+    """The contract's words, else a sentence around the feature's label."""
+    label = feature.label
+    adverse = feature.adverse or {"zh": f"{label.zh}推高了风险", "en": f"{label.en} raises the risk"}
+    favourable = feature.favourable or {"zh": f"{label.zh}降低了风险", "en": f"{label.en} lowers the risk"}
+    return Reason(adverse=_text(adverse), favourable=_text(favourable))
+
+
+def _text(text: ContractText | dict[str, str]) -> Text:
+    return Text(**text) if isinstance(text, dict) else Text(zh=text.zh, en=text.en)
+
+
+def _model_file(source: str) -> str:
+    return f"models/{source}.txt"

@@ -1,0 +1,153 @@
+"""How well every level of the model does on rows that it has never seen.
+
+Split by time or column: one fit on the training side, measured on the test side; that fit is the model that ships.
+Split by folds: every row is scored in each repeat by a model whose sub-models, stack and calibration were all fitted on
+the other folds (nested), measures are means over the repeats, and the model that ships is fitted on all rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import expit
+from threadpoolctl import threadpool_limits
+
+from credit301.model.scorer import Scorer, calibrate
+from training import baselines, bundling, fitting, metrics
+from training.dataset import TrainingSet
+from training.ensemble import neutral
+from training.frames import matrix
+from training.metrics import Metrics
+from training.specs import ModelSpec, column
+from training.splits import Fold, Plan
+from training.submodels import MANY_ROWS, Categories, categories_of
+
+if TYPE_CHECKING:
+    from credit301.workspace import Workspace
+    from training.fitting import FittedEnsemble
+
+Scored = dict[tuple[str, str], np.ndarray]
+"""Probabilities by (level, name) of a model."""
+
+ENSEMBLE = "ensemble"
+LEVELS = ("source", "dimension", "ensemble", "baseline")
+
+
+@dataclass(frozen=True)
+class Model:
+    """One row of the table of models. ``probability`` is of the tested rows: shape (repeats, tested rows)."""
+
+    name: str
+    level: str
+    metrics: Metrics
+    probability: np.ndarray
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The table of models, the tested rows (numbers in the training set) and the model that ships."""
+
+    models: tuple[Model, ...]
+    rows: np.ndarray
+    labels: np.ndarray
+    fitted: FittedEnsemble
+    categories: Categories
+    plan: Plan
+
+    def model(self, name: str, level: str) -> Model:
+        """The model called ``name`` of ``level``."""
+        return next(model for model in self.models if (model.name, model.level) == (name, level))
+
+    @property
+    def ensemble(self) -> Model:
+        """The final model's row."""
+        return self.model(ENSEMBLE, "ensemble")
+
+
+def evaluate(
+    workspace: Workspace, data: TrainingSet, plan: Plan, specs: tuple[ModelSpec, ...], *, threads: int
+) -> Evaluation:
+    """Fit and measure sub-models, dimensions, ensemble and baselines on ``data`` as ``plan`` says."""
+    # On small matrices the threads of BLAS and OpenMP spend their time waiting for one another (30 times slower here).
+    with threadpool_limits(threads if len(data) >= MANY_ROWS else 1):
+        return _evaluate(workspace, data, plan, specs, threads)
+
+
+def _evaluate(
+    workspace: Workspace, data: TrainingSet, plan: Plan, specs: tuple[ModelSpec, ...], threads: int
+) -> Evaluation:
+    repeats = []
+    shipped = None
+    for folds in plan.repeats:
+        scored: Scored = {}
+        for fold in folds:
+            shipped = fitting.fit(data, fold.train, plan, specs, threads=threads)
+            parts = _score(workspace, data, fold, shipped)
+            parts["baseline", baselines.ONE_LIGHTGBM] = baselines.one_lightgbm(data, fold, plan, specs, threads=threads)
+            parts["baseline", baselines.LOGISTIC] = baselines.logistic(data, fold, specs, plan.seed)
+            for key, values in parts.items():
+                scored.setdefault(key, np.full(len(data), np.nan))[fold.test] = values
+        repeats.append(scored)
+    learnt = np.arange(len(data)) if plan.nested else plan.repeats[0][0].train
+    if plan.nested or shipped is None:
+        shipped = fitting.fit(data, learnt, plan, specs, threads=threads)
+    # A row on which the shipped sources know nothing is not scored, in production neither.
+    rows = np.flatnonzero(~np.isnan(np.vstack([scored["ensemble", ENSEMBLE] for scored in repeats])).any(axis=0))
+    labels = data.labels[rows]
+    keys = sorted({key for scored in repeats for key in scored}, key=lambda key: (LEVELS.index(key[0]), key[1]))
+    models = tuple(_model(key, repeats, rows, labels, learnt_rate=float(data.labels[learnt].mean())) for key in keys)
+    return Evaluation(models, rows, labels, shipped, _categories(workspace, data, learnt), plan)
+
+
+def _model(
+    key: tuple[str, str], repeats: list[Scored], rows: np.ndarray, labels: np.ndarray, *, learnt_rate: float
+) -> Model:
+    """Measures of one model; where a fold could not fit it, it says the rate of defaults."""
+    level, name = key
+    unknown = np.full(len(rows), np.nan)
+    probability = np.vstack([scored[key][rows] if key in scored else unknown for scored in repeats])
+    probability = np.where(np.isnan(probability), learnt_rate, probability)
+    measured = [metrics.measure(labels, values) for values in probability]
+    if len(measured) == 1:
+        return Model(name, level, measured[0], probability)
+    means = (float(np.mean([getattr(m, field) for m in measured])) for field in Metrics.__dataclass_fields__)
+    spread = float(np.std([m.auc for m in measured], ddof=1))
+    return Model(name, level, replace(Metrics(*means), auc_spread=spread), probability)
+
+
+def _score(workspace: Workspace, data: TrainingSet, fold: Fold, fitted: FittedEnsemble) -> Scored:
+    """Probabilities on the test rows; NaN on rows without any data.
+
+    A source that has no data on a row says there what it says on average, so that every model is measured on the same
+    rows.
+    """
+    categories = _categories(workspace, data, fold.train)
+    manifest, files = bundling.assemble(workspace, fitted, categories, version="-", created_at="-")
+    scorer = Scorer(bundling.in_memory(manifest, files))
+    vectors = matrix(scorer, data.frame.iloc[fold.test])
+    known = np.logical_or.reduce(list(scorer.present(vectors).values()))
+    result: Scored = {}
+
+    def put(level: str, name: str, values: np.ndarray) -> None:
+        result[level, name] = np.full(len(known), np.nan)
+        result[level, name][known] = values
+
+    batch = scorer.score_batch(vectors[known])
+    put("ensemble", ENSEMBLE, batch.probability)
+    for source in fitted.sources:
+        name = source.model.spec.name
+        logits = batch.sources[name]
+        put("source", name, expit(np.where(np.isnan(logits), neutral(source.out_of_fold[:, None])[0], logits)))
+    scores = [scorer.score(row) for row in vectors[known]]
+    for index, dimension in enumerate(scores[0].dimensions if scores else ()):
+        z = [scorer.baseline + score.dimensions[index].contribution for score in scores]
+        put("dimension", dimension.dimension, expit(np.array([calibrate(manifest.calibration, value) for value in z])))
+    return result
+
+
+def _categories(workspace: Workspace, data: TrainingSet, rows: np.ndarray) -> Categories:
+    """Known values of every categorical feature of the plan, from the rows that are learnt from."""
+    names = [column(c.name, f.name) for c in workspace.featured() for f in c.features if f.kind == "category"]
+    return categories_of(data.frame.iloc[rows], names)

@@ -1,0 +1,68 @@
+"""Measures of a score: how well it ranks, and whether its probabilities mean what they say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import rankdata
+from sklearn.metrics import brier_score_loss, roc_auc_score, roc_curve
+
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Of one model on one test: ``auc_spread`` is the AUC's standard error, or its deviation over repeats."""
+
+    auc: float
+    auc_spread: float
+    ks: float
+    brier: float
+    ece: float
+
+
+def measure(labels: np.ndarray, probability: np.ndarray) -> Metrics:
+    """All measures of ``probability``, shape (rows,), against ``labels`` (0 or 1; both must occur)."""
+    return Metrics(
+        auc=float(roc_auc_score(labels, probability)),
+        auc_spread=auc_error(labels, probability),
+        ks=ks(labels, probability),
+        brier=float(brier_score_loss(labels, probability)),
+        ece=calibration_error(labels, probability),
+    )
+
+
+def ks(labels: np.ndarray, probability: np.ndarray) -> float:
+    """Kolmogorov-Smirnov distance between the scores of the two classes, 0 to 1."""
+    false_positive, true_positive, _ = roc_curve(labels, probability)
+    return float(np.max(true_positive - false_positive))
+
+
+def auc_error(labels: np.ndarray, probability: np.ndarray) -> float:
+    """Standard error of the AUC. Method: DeLong, DeLong and Clarke-Pearson (1988), by ranks (Sun and Xu 2014)."""
+    positive, negative = probability[labels == 1], probability[labels == 0]
+    m, n = len(positive), len(negative)
+    if min(m, n) <= 1:
+        return float("nan")
+    ranks = rankdata(np.concatenate([positive, negative]))
+    above = (ranks[:m] - rankdata(positive)) / n
+    below = 1.0 - (ranks[m:] - rankdata(negative)) / m
+    return float(np.sqrt(above.var(ddof=1) / m + below.var(ddof=1) / n))
+
+
+def reliability(
+    labels: np.ndarray, probability: np.ndarray, bins: int = BINS
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean prediction, share of defaults, and rows in each of at most ``bins`` groups of equal size, by prediction."""
+    order = np.argsort(probability, kind="stable")
+    groups = [group for group in np.array_split(order, min(bins, len(order))) if len(group)]
+    predicted = np.array([probability[group].mean() for group in groups])
+    observed = np.array([labels[group].mean() for group in groups])
+    return predicted, observed, np.array([len(group) for group in groups])
+
+
+def calibration_error(labels: np.ndarray, probability: np.ndarray) -> float:
+    """Expected calibration error over ten groups of equal size, 0 to 1 (Naeini, Cooper and Hauskrecht 2015)."""
+    predicted, observed, rows = reliability(labels, probability)
+    return float(np.average(np.abs(predicted - observed), weights=rows))

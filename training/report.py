@@ -1,0 +1,117 @@
+"""The table of models: for a person, for ``--metrics FILE`` and for MLflow."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pandas as pd
+
+from credit301.console import show_table
+from credit301.errors import NotFound
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
+    from credit301.workspace import Workspace
+    from training.dataset import TrainingSet
+    from training.evaluation import Evaluation
+
+FILE = "training.json"
+COLUMNS = ("name", "level", "auc", "auc_spread", "ks", "brier")
+LIMIT = {"name": "bayes_limit", "level": "limit"}
+
+
+def summarize(workspace: Workspace, data: TrainingSet, evaluation: Evaluation) -> dict[str, Any]:
+    """The results of a training: ``workspace``, ``rows``, ``test_rows``, ``split`` and ``models``."""
+    models = [
+        {
+            "name": model.name,
+            "level": model.level,
+            **{name: round(float(getattr(model.metrics, name)), 6) for name in COLUMNS[2:]},
+        }
+        for model in evaluation.models
+    ]
+    return {
+        "workspace": workspace.name,
+        "rows": len(data),
+        "test_rows": len(evaluation.rows),
+        "split": _split(data, evaluation),
+        "models": models,
+    }
+
+
+def _split(data: TrainingSet, evaluation: Evaluation) -> dict[str, Any]:
+    """How the data was split, as numbers that a reader can check."""
+    plan = evaluation.plan
+    if plan.nested:
+        return {"kind": plan.kind, "folds": plan.folds, "repeats": len(plan.repeats), "seed": plan.seed}
+    fold = plan.repeats[0][0]
+    return {
+        "kind": plan.kind,
+        "train_rows": len(fold.train),
+        "test_rows": len(fold.test),
+        "train_until": data.span(fold.train)[1],
+        "test_from": data.span(fold.test)[0],
+        "test_defaults": int(data.labels[fold.test].sum()),
+    }
+
+
+def table(results: dict[str, Any]) -> dict[str, Any]:
+    """Print the table of models of ``results`` (as :func:`summarize` made them) and give ``results`` back."""
+    rows = [[model[name] for name in COLUMNS] for model in results["models"]]
+    if limit := results.get("limit"):
+        rows.append([limit[name] for name in COLUMNS])
+    title = f"{results['workspace']}: {results['rows']} rows, {results['test_rows']} tested"
+    show_table(f"{title}, split by {results['split']['kind']}", COLUMNS, rows)
+    return results
+
+
+def write(workspace: Workspace, results: dict[str, Any], figures: dict[str, bytes]) -> Path:
+    """Keep ``results`` and ``figures`` (PNG by name) among the workspace's reports; the path of the former."""
+    folder = workspace.paths.reports
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in figures.items():
+        (folder / name).write_bytes(content)
+    path = folder / FILE
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=2))
+    return path
+
+
+def read(workspace: Workspace) -> dict[str, Any]:
+    """The results of the last training.
+
+    Raises:
+        NotFound: there was none.
+    """
+    path = workspace.paths.reports / FILE
+    if not path.is_file():
+        raise NotFound(f"{workspace.name} has not been trained yet.", hint="Run: credit301 train.")
+    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return results
+
+
+def bayes_limit(workspace: Workspace, data: TrainingSet, rows: np.ndarray) -> dict[str, Any] | None:
+    """Measures of the simulator's own probabilities on the tested ``rows``: what no model can beat but by luck.
+
+    ``None`` where the city is not simulated here, or its truth does not cover every tested row.
+    """
+    files = sorted((workspace.paths.root / "city").glob("truth*.parquet"))
+    if not files:
+        return None
+    from training.dataset import LABEL, TIME
+    from training.metrics import measure
+
+    key = [data.entity, TIME]
+    truth = pd.concat([pd.read_parquet(file, columns=[data.entity, "decided_at", "true_pd"]) for file in files])
+    truth = truth.rename(columns={"decided_at": TIME}).astype({TIME: "datetime64[us]"})
+    # Two loans of one decision are one row of the training set, whose label is the worse of the two.
+    paid = truth.assign(paid=1 - truth["true_pd"]).groupby(key)["paid"].prod().reset_index()
+    joined = data.frame.iloc[rows][[*key, LABEL]].merge(paid, on=key, how="left")
+    if joined["paid"].isna().any():
+        return None
+    found = measure(joined[LABEL].to_numpy(), 1 - joined["paid"].to_numpy(dtype=float))
+    return {**LIMIT, **{name: round(float(getattr(found, name)), 6) for name in COLUMNS[2:]}}

@@ -1,0 +1,153 @@
+"""Who is trained on and who is tested on: by time, by folds, or as a column says; never one entity on both sides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from credit301.errors import ModelError
+from credit301.workspace import ColumnSplit, KFoldSplit, TimeSplit
+from training.dataset import TrainingSet
+
+MINIMUM_PER_CLASS = 5
+FORWARD_PER_CLASS = 200
+"""Defaults, and others, that a forward block needs in its past; with fewer, measured, the final model ranks worse."""
+MINIMUM_FOLDS = 2
+FIRST_BLOCK = 0.5
+"""Share of the rows before the first forward block: a model with less of a past is not like the final one."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Row numbers to train on and to test on, both ascending."""
+
+    train: np.ndarray
+    test: np.ndarray
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``repeats[r]`` are the folds of repeat ``r``; a split by time or by column is one repeat of one fold."""
+
+    kind: str
+    repeats: tuple[tuple[Fold, ...], ...]
+    folds: int
+    seed: int
+
+    @property
+    def nested(self) -> bool:
+        """Whether every row is tested once in each repeat, by models fitted inside the training folds."""
+        return self.kind == "kfold"
+
+
+def plan(data: TrainingSet, split: TimeSplit | KFoldSplit | ColumnSplit) -> Plan:
+    """Outer splits of ``data``.
+
+    Raises:
+        ModelError: a side would have fewer than five defaults or five others.
+    """
+    if isinstance(split, KFoldSplit):
+        rows = np.arange(len(data))
+        _check_classes(data.labels, "the data")
+        repeats = tuple(grouped_folds(data, rows, split.folds, split.seed + r) for r in range(split.repeats))
+        return Plan("kfold", repeats, split.folds, split.seed)
+    fold = out_of_time(data, split.test_share) if isinstance(split, TimeSplit) else _by_column(data, split.column)
+    _check_classes(data.labels[fold.train], "the training side")
+    _check_classes(data.labels[fold.test], "the test side")
+    return Plan(split.kind, ((fold,),), split.folds, split.seed)
+
+
+def out_of_time(data: TrainingSet, test_share: float) -> Fold:
+    """Train before a moment, test from it on.
+
+    The moment is the decision time above which ``test_share`` of the rows lie. A training row's label must have been
+    known before it (embargo). An entity with rows on both sides stays on the side where it has more of them (on a tie
+    on the training side); its rows on the other side are dropped.
+    """
+    times = data.times
+    start = np.sort(times)[min(len(times) - 1, int(np.floor(len(times) * (1 - test_share))))]
+    test = times >= start
+    train = ~test & (data.known_at <= start)
+    groups = data.groups
+    before = np.bincount(groups, weights=train, minlength=groups.max() + 1)
+    after = np.bincount(groups, weights=test, minlength=groups.max() + 1)
+    stays_in_train = before >= after
+    train &= stays_in_train[groups] | (after[groups] == 0)
+    test &= ~stays_in_train[groups] | (before[groups] == 0)
+    return Fold(np.flatnonzero(train), np.flatnonzero(test))
+
+
+def grouped_folds(data: TrainingSet, rows: np.ndarray, folds: int, seed: int) -> tuple[Fold, ...]:
+    """``folds`` folds of ``rows``, stratified by label; all rows of an entity are in one fold."""
+    labels, groups = data.labels[rows], data.groups[rows]
+    folds = min(folds, int(labels.sum()), int((1 - labels).sum()))
+    if folds < MINIMUM_FOLDS:
+        raise ModelError("There are too few defaults for folds.", hint="Wait for more outcomes, or lower the folds.")
+    single = len(np.unique(groups)) == len(groups)
+    splitter = (StratifiedKFold if single else StratifiedGroupKFold)(n_splits=folds, shuffle=True, random_state=seed)
+    return tuple(Fold(rows[train], rows[test]) for train, test in splitter.split(rows, labels, groups))
+
+
+def forward_folds(
+    data: TrainingSet, rows: np.ndarray, folds: int, *, per_class: int = FORWARD_PER_CLASS
+) -> tuple[Fold, ...]:
+    """Expanding windows over the later half of ``rows``: a block is tested by what was known before it began.
+
+    Rows of the block's entities are not in its past. Blocks whose past has fewer than ``per_class`` defaults or
+    others are left out, so the result may be shorter than ``folds``.
+    """
+    times, known, groups, labels = data.times, data.known_at, data.groups, data.labels
+    ordered = np.sort(times[rows])
+    shares = FIRST_BLOCK + (1 - FIRST_BLOCK) * np.arange(folds) / folds
+    starts = [ordered[int(len(ordered) * share)] for share in shares]
+    found = []
+    for k, start in enumerate(starts):
+        end = starts[k + 1] if k + 1 < folds else None
+        inside = times[rows] >= start if end is None else (times[rows] >= start) & (times[rows] < end)
+        test = rows[inside]
+        past = rows[(times[rows] < start) & (known[rows] <= start)]
+        train = past[~np.isin(groups[past], groups[test])]
+        enough = min(labels[train].sum(), (1 - labels[train]).sum()) >= per_class
+        if enough and len(test):
+            found.append(Fold(train, test))
+    return tuple(found)
+
+
+def inner_folds(data: TrainingSet, rows: np.ndarray, plan: Plan) -> tuple[Fold, ...]:
+    """Folds inside the training ``rows``, from which out-of-fold sub-scores come.
+
+    Forward in time where the split is by time and at least two blocks have enough of a past, else grouped folds. The
+    outer test stays strictly later either way; on few defaults the models of early blocks are so much weaker than the
+    final one that the stack and the calibration learnt from them do not fit it.
+    """
+    if plan.kind == "time":
+        forward = forward_folds(data, rows, plan.folds)
+        if len(forward) >= MINIMUM_FOLDS:
+            return forward
+    return grouped_folds(data, rows, plan.folds, plan.seed)
+
+
+def _by_column(data: TrainingSet, name: str) -> Fold:
+    if name not in data.frame:
+        raise ModelError(f"The training set has no column {name!r} to split by.", hint="The label model must carry it.")
+    sides = data.frame[name].to_numpy()
+    unknown = set(sides) - {"train", "test"}
+    if unknown:
+        raise ModelError(f"Column {name!r} must say train or test, not {min(map(str, unknown))!r}.")
+    fold = Fold(np.flatnonzero(sides == "train"), np.flatnonzero(sides == "test"))
+    both = np.intersect1d(data.groups[fold.train], data.groups[fold.test])
+    if len(both):
+        raise ModelError(f"{len(both)} entities are on both sides of column {name!r}.", hint="Give each one side.")
+    return fold
+
+
+def _check_classes(labels: np.ndarray, side: str) -> None:
+    positives = int(labels.sum())
+    if min(positives, len(labels) - positives) < MINIMUM_PER_CLASS:
+        raise ModelError(
+            f"There are {positives} defaults among the {len(labels)} rows of {side}; at least "
+            f"{MINIMUM_PER_CLASS} of each kind are needed.",
+            hint="Wait for more outcomes, or choose another split in workspace.yaml.",
+        )

@@ -1,0 +1,222 @@
+"""What a training run leaves in MLflow: runs, metrics, plots, the models and their registered versions."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from credit301.model.scorer import Scorer
+from training import registry
+from training.dataset import LABEL
+from training.frames import columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from credit301.model.bundle import Bundle
+    from credit301.workspace import Workspace
+    from training.dataset import TrainingSet
+    from training.evaluation import Evaluation
+    from training.registry import Target
+    from training.submodels import SubModel
+
+MODEL_CODE = Path(__file__).with_name("pyfunc_model.py")
+TEST_ROWS = "gate/test.parquet"
+PROBABILITY = "out_of_fold_probability"
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A version that training registered."""
+
+    name: str
+    version: str
+    run_id: str
+
+
+def log(
+    workspace: Workspace,
+    data: TrainingSet,
+    evaluation: Evaluation,
+    bundle: Bundle,
+    directory: Path,
+    plots: dict[str, bytes],
+    table: dict[str, Any],
+    where: Target,
+) -> Registered:
+    """Log one training run with everything in it, and register the ensemble and each sub-model.
+
+    Args:
+        workspace: gives the experiment and the models their names.
+        data: what was trained on.
+        evaluation: what was found.
+        bundle: the bundle, as written to ``directory``.
+        directory: where it is.
+        plots: PNG by name.
+        table: the summary with the table of models.
+        where: the store.
+    """
+    client = registry.connect(where)
+    import mlflow
+
+    _experiment(workspace, where)
+    with mlflow.start_run(run_name=bundle.version) as run:
+        mlflow.log_params(_parameters(data, evaluation))
+        mlflow.log_metrics(asdict(evaluation.ensemble.metrics))
+        mlflow.log_metrics({"rows": len(data), "test_rows": len(evaluation.rows)})
+        mlflow.log_input(_dataset(workspace, data), context="training")
+        mlflow.log_dict(table, "models.json")
+        mlflow.log_artifacts(str(directory), "bundle")
+        with tempfile.TemporaryDirectory() as folder:
+            _write_files(Path(folder), data, evaluation, plots)
+            mlflow.log_artifacts(folder)
+        for source in evaluation.fitted.sources:
+            _log_source(workspace, data, evaluation, source.model)
+        number = _log_ensemble(workspace, data, evaluation, bundle, directory)
+        name = registry.ensemble_name(workspace)
+        tags = {
+            registry.TAG_SHA256: bundle.sha256,
+            registry.TAG_DIRECTORY: str(directory),
+            registry.TAG_VERSION: bundle.version,
+            registry.TAG_DATA_AS_OF: data.data_as_of,
+            registry.TAG_ROWS: str(len(data)),
+        }
+        for key, value in tags.items():
+            client.set_model_version_tag(name, number, key, value)
+        mlflow.set_tags(tags)
+    return Registered(name, number, run.info.run_id)
+
+
+def _experiment(workspace: Workspace, where: Target) -> None:
+    import mlflow
+
+    if mlflow.get_experiment_by_name(workspace.name) is None:
+        artifacts = (workspace.paths.root / "mlflow" / "artifacts").as_uri() if where.local else None
+        mlflow.create_experiment(workspace.name, artifact_location=artifacts)
+    mlflow.set_experiment(workspace.name)
+
+
+def _parameters(data: TrainingSet, evaluation: Evaluation) -> dict[str, Any]:
+    plan, fitted = evaluation.plan, evaluation.fitted
+    return {
+        "split": plan.kind,
+        "folds": plan.folds,
+        "repeats": len(plan.repeats),
+        "seed": plan.seed,
+        "sources": ",".join(source.model.spec.name for source in fitted.sources),
+        "skipped_sources": ",".join(fitted.skipped) or "none",
+        "calibration": type(fitted.calibration).__name__.lower(),
+        "dataset_digest": data.digest()[:16],
+        "data_as_of": data.data_as_of,
+    }
+
+
+def _dataset(workspace: Workspace, data: TrainingSet) -> Any:
+    import mlflow
+
+    # MLflow warns of integers, which could not be missing; a label never is.
+    return mlflow.data.from_pandas(
+        data.frame.astype({LABEL: float}),
+        name=f"{workspace.name}_training_set",
+        targets=LABEL,
+        digest=data.digest()[:16],
+    )
+
+
+def _write_files(folder: Path, data: TrainingSet, evaluation: Evaluation, plots: dict[str, bytes]) -> None:
+    """The plots, and the tested rows for the gate: features, label and probability, but not who they are."""
+    (folder / "plots").mkdir()
+    for name, content in plots.items():
+        (folder / "plots" / name).write_bytes(content)
+    frame = data.features(evaluation.rows).assign(label=evaluation.labels)
+    frame[PROBABILITY] = evaluation.ensemble.probability.mean(axis=0)
+    path = folder / TEST_ROWS
+    path.parent.mkdir()
+    frame.to_parquet(path, index=False)
+
+
+def _log_source(workspace: Workspace, data: TrainingSet, evaluation: Evaluation, model: SubModel) -> None:
+    """A nested run of one sub-model, registered by its source's name. Its input is encoded: categories are codes."""
+    import lightgbm
+    import mlflow
+    import pandas as pd
+    from mlflow.models import infer_signature
+
+    from training.submodels import encode
+
+    name = model.spec.name
+    booster = lightgbm.Booster(model_str=model.text)
+    names = [item.column for item in model.spec.inputs]
+    example = pd.DataFrame(encode(data.frame.head(5), model.spec, model.categories), columns=names)
+    with mlflow.start_run(run_name=name, nested=True):
+        mlflow.log_params({**model.parameters, "trees": model.trees, "rows": model.rows, "defaults": model.positives})
+        mlflow.log_metrics(asdict(evaluation.model(name, "source").metrics))
+        gain = dict(zip(names, map(float, booster.feature_importance("gain")), strict=True))
+        mlflow.log_dict(dict(sorted(gain.items(), key=lambda item: -item[1])), "feature_gain.json")
+        mlflow.log_dict({column: list(values) for column, values in model.categories.items()}, "categories.json")
+        mlflow.lightgbm.log_model(
+            booster,
+            name=name,
+            signature=infer_signature(example, booster.predict(example.to_numpy())),
+            input_example=example,
+            registered_model_name=registry.source_name(workspace, name),
+            pip_requirements=_requirements("lightgbm", "numpy", "pandas"),
+        )
+
+
+def _log_ensemble(
+    workspace: Workspace, data: TrainingSet, evaluation: Evaluation, bundle: Bundle, directory: Path
+) -> str:
+    """The final model as pyfunc, registered; its version."""
+    import mlflow
+
+    scorer = Scorer(bundle)
+    info = mlflow.pyfunc.log_model(
+        name=registry.ensemble_name(workspace),
+        python_model=str(MODEL_CODE),
+        artifacts={"bundle": str(directory)},
+        signature=_signature(scorer),
+        input_example=data.frame.iloc[evaluation.rows[:5]][columns(scorer.plan)].reset_index(drop=True),
+        registered_model_name=registry.ensemble_name(workspace),
+        pip_requirements=_requirements("credit301", "lightgbm", "numpy", "pandas", "scipy"),
+    )
+    return str(info.registered_model_version)
+
+
+def _signature(scorer: Scorer) -> Any:
+    """Every feature is optional: a source may be missing."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    kinds = {"number": DataType.double, "category": DataType.string}
+    features = [(f"{view.name}__{f.name}", f.kind) for view in scorer.bundle.manifest.views for f in view.features]
+    inputs = [ColSpec(kinds[kind], name, required=False) for name, kind in features]
+    outputs = ["probability", "score", *(f"subscore__{model.name}" for model in scorer.bundle.manifest.submodels)]
+    return ModelSignature(Schema(inputs), Schema([ColSpec(DataType.double, name, required=False) for name in outputs]))
+
+
+def _requirements(*packages: str) -> list[str]:
+    """Pinned to what is installed here; told to MLflow, so that it need not find out by itself."""
+    found = []
+    for package in packages:
+        try:
+            found.append(f"{package}=={version(package)}")
+        except PackageNotFoundError:
+            found.append(package)
+    return found
+
+
+def read_test_rows(client: Any, run_id: str, folder: Path) -> pd.DataFrame:
+    """The tested rows of a run, as :func:`log` left them, downloaded into ``folder``."""
+    import pandas as pd
+
+    return pd.read_parquet(client.download_artifacts(run_id, TEST_ROWS, str(folder)))
+
+
+def compact(value: Any) -> str:
+    """JSON without spaces, for tags."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

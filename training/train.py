@@ -1,0 +1,160 @@
+"""Training from end to end: data, splits, fit, evaluation, bundle, MLflow."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from credit301.console import say
+from credit301.model import bundle as bundles
+from training import bundling, evaluation, figures, registry, report, splits, tracking
+from training.dataset import TrainingSet, check_columns
+from training.specs import ModelSpec, source_specs
+
+if TYPE_CHECKING:
+    from credit301.model.bundle import Bundle
+    from credit301.workspace import Workspace
+    from training.evaluation import Evaluation
+
+STATE = "training.json"
+
+
+def train(workspace: Workspace, data: TrainingSet, *, register: bool = True, force: bool = False) -> dict[str, Any]:
+    """Train on ``data``, write the bundle and the report, and register the versions in MLflow.
+
+    Args:
+        workspace: contracts, split and policy.
+        data: labelled rows.
+        register: log to MLflow and register; without, only the bundle and the report are written.
+        force: also when nothing changed since the last training.
+
+    Returns:
+        The summary with the table of models; ``skipped`` says whether it is the last training's.
+
+    Raises:
+        ModelError: there are too few outcomes, or the data does not fit the contracts.
+    """
+    specs = source_specs(workspace)
+    check_columns(data, specs)
+    where = registry.target(workspace) if register else None
+    fingerprint = _fingerprint(workspace, data)
+    if not force and (last := _unchanged(workspace, fingerprint, where)) is not None:
+        say(f"train: labels and features are those of {last['version']}; nothing to do (--force trains anyway).")
+        return {**last, "skipped": True}
+    started = time.perf_counter()
+    known = _with_data(data, specs)
+    found = evaluation.evaluate(
+        workspace, known, splits.plan(known, workspace.definition.split), specs, threads=workspace.settings.cpu_threads
+    )
+    for name in found.fitted.skipped:
+        say(f"train: {name} has data on too few outcomes for a model of its own.")
+    results = report.summarize(workspace, known, found)
+    limit = report.bayes_limit(workspace, known, found.rows)
+    created = datetime.now(UTC)
+    bundle, directory = write_bundle(workspace, known, found, fingerprint, created)
+    say(f"train: bundle {bundle.version} written after {time.perf_counter() - started:.1f} s.")
+    plots = figures.figures(found.labels, found.ensemble.probability.mean(axis=0))
+    results |= {"limit": limit, "version": bundle.version, "bundle": str(directory), "registered": None}
+    if where is not None:
+        registered = tracking.log(workspace, known, found, bundle, directory, plots, results, where)
+        results["registered"] = {"name": registered.name, "version": registered.version, "at": where.uri}
+        say(f"train: registered as version {registered.version} of {registered.name}.")
+    results["seconds"] = round(time.perf_counter() - started, 1)
+    report.write(workspace, results, plots)
+    _remember(workspace, fingerprint, results)
+    return {**results, "skipped": False}
+
+
+def write_bundle(
+    workspace: Workspace, data: TrainingSet, found: Evaluation, fingerprint: str, created: datetime
+) -> tuple[Bundle, Path]:
+    """Write the model that ships as a bundle named after ``created`` and what it was trained on; where it is."""
+    version = f"{created:%Y%m%dT%H%M%S}-{fingerprint[:8]}"
+    manifest, files = bundling.assemble(
+        workspace,
+        found.fitted,
+        found.categories,
+        version=version,
+        created_at=created.isoformat(timespec="seconds"),
+        metrics=_metrics(data, found),
+        policy=bundling.read_policy(workspace),
+    )
+    directory = workspace.paths.bundles / version
+    return bundles.write(directory, manifest, files), directory
+
+
+def _metrics(data: TrainingSet, found: Evaluation) -> dict[str, Any]:
+    """What the gate and the console want to know of the evaluation."""
+    plan = found.plan
+    fold = plan.repeats[0][0]
+    return {
+        **asdict(found.ensemble.metrics),
+        "split": plan.kind,
+        "nested": plan.nested,
+        "rows": len(data),
+        "test_rows": len(found.rows),
+        "learnt_until": "" if plan.nested else data.span(fold.train)[1],
+        "test_from": "" if plan.nested else data.span(fold.test)[0],
+        "dataset_digest": data.digest(),
+    }
+
+
+def _with_data(data: TrainingSet, specs: tuple[ModelSpec, ...]) -> TrainingSet:
+    """``data`` without rows on which no source knows anything: they are not scored, and nothing is learnt from them."""
+    columns = [item.column for spec in specs for item in spec.inputs]
+    known = data.frame[columns].notna().any(axis=1)
+    if not known.all():
+        say(f"train: {int((~known).sum())} rows without data from any source are left out.")
+    return TrainingSet(data.frame[known], data.entity)
+
+
+def _fingerprint(workspace: Workspace, data: TrainingSet) -> str:
+    """What a training depends on: the data, what the contracts say of it, split, policy, and the code's version."""
+    parts = [
+        data.digest(),
+        bundling.feature_version(workspace),
+        workspace.definition.split.model_dump_json(),
+        json.dumps(bundling.read_policy(workspace), sort_keys=True),
+        installed("lightgbm"),
+        *(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _unchanged(workspace: Workspace, fingerprint: str, where: registry.Target | None) -> dict[str, Any] | None:
+    """The last training's results, if it was on the same and what it was to leave behind is still there."""
+    path = workspace.paths.state / STATE
+    if not path.is_file():
+        return None
+    last = json.loads(path.read_text(encoding="utf-8"))
+    results: dict[str, Any] = last["results"]
+    same = last["fingerprint"] == fingerprint and Path(results["bundle"]).is_dir()
+    if not same or (where is not None and not _is_registered(workspace, results, where)):
+        return None
+    return results
+
+
+def _is_registered(workspace: Workspace, results: dict[str, Any], where: registry.Target) -> bool:
+    registered = results["registered"]
+    if registered is None or registered["at"] != where.uri:
+        return False
+    if where.local:
+        return Path(where.uri.removeprefix("sqlite:///")).is_file()
+    view = registry.RestRegistry(where.uri, registry.ensemble_name(workspace))
+    try:
+        found = view.version(registered["version"])
+    finally:
+        view.close()
+    return found is not None and found[1].get(registry.TAG_VERSION) == results["version"]
+
+
+def _remember(workspace: Workspace, fingerprint: str, results: dict[str, Any]) -> None:
+    path = workspace.paths.state / STATE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"fingerprint": fingerprint, "results": results}, ensure_ascii=False), encoding="utf-8")
