@@ -81,7 +81,9 @@ def test_online_features_are_the_marts_value_for_value(road: Workspace) -> None:
 def test_one_changed_online_value_is_found(road: Workspace) -> None:
     client = redis.Redis.from_url(road.settings.redis_address())
     path = str(road.paths.marts / "feature_judicial_penalty.parquet")
-    row = duckdb.execute("select uscc from read_parquet($1) order by event_timestamp desc, uscc limit 1", [path]).fetchall()[0]
+    row = duckdb.execute(
+        "select uscc from read_parquet($1) order by event_timestamp desc, uscc limit 1", [path]
+    ).fetchall()[0]
     key = feast_wire.entity_key(road.name, "uscc", row[0])
     field = feast_wire.field("judicial_penalty", "adverse_event_count_24m")
     kept = client.hget(key, field)
@@ -90,7 +92,7 @@ def test_one_changed_online_value_is_found(road: Workspace) -> None:
     assert other is not None
     client.hset(key, field, other)
     try:
-        with pytest.raises(FeatureStoreError, match="1 of .* differ .*adverse_event_count_24m"):
+        with pytest.raises(FeatureStoreError, match=r"1 of .* differ .*adverse_event_count_24m"):
             verbs.call("parity", road, sample=250)
     finally:
         client.hset(key, field, kept)
@@ -193,7 +195,9 @@ def test_a_sixth_government_source_is_one_folder(road: Workspace, tmp_path: Path
     (directory / "sources" / "housing_fund" / "contract.yaml").write_text(SIXTH, encoding="utf-8")
     definition = directory / "workspace.yaml"
     split = "split: {kind: kfold, folds: 2, repeats: 1}\nsimulated"
-    definition.write_text(re.sub(r"split:.*?simulated", split, definition.read_text(encoding="utf-8"), flags=re.DOTALL), encoding="utf-8")
+    definition.write_text(
+        re.sub(r"split:.*?simulated", split, definition.read_text(encoding="utf-8"), flags=re.DOTALL), encoding="utf-8"
+    )
     home = tmp_path / "var"
     for part in ("landing", "state"):
         shutil.copytree(road.paths.root / part, home / road.name / part)

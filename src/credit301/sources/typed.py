@@ -2,8 +2,8 @@
 
 A batch in the inbox holds text only. The views made here show, for each column, its typed value (NULL where the text
 does not denote one) and, for columns that are not text themselves, the text as sent beside it. A value that the type
-would change (``1.005`` as ``DECIMAL(18,2)``, ``2.5`` as an integer) is not castable. Timestamps are wall-clock time as
-sent; an offset is not applied.
+would change (``1.005`` as ``DECIMAL(18,2)``, ``2.5`` as an integer) is not castable, nor is a timestamp with an offset:
+all times are the city's wall clock, and dropping the offset would move it. White space around a value is no part of it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ _FLOATS = {"DOUBLE", "FLOAT", "REAL"}
 _EPOCHS = {"epoch_ms": 1, "epoch_s": 1000}
 # Digits this far past the scale of a decimal are noise of the sender's floating point, not information.
 _NOISE_DIGITS = 4
+_OFFSET = r":\d{2}(\.\d+)?\s*([zZ]|[+-]\d{2}(:?\d{2})?)$"
 _GROUPED = r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$"
 _TRUE, _FALSE = "('true', 't', '1', '1.0', 'yes', 'y', '是')", "('false', 'f', '0', '0.0', 'no', 'n', '否')"
 
@@ -96,8 +97,7 @@ def value_expression(column: Column, text: str) -> str:
 
 
 def _text(column: Column) -> str:
-    name = quote(column.name)
-    return f"CASE WHEN trim({name}) <> '' THEN {name} END"
+    return f"nullif(trim({quote(column.name)}), '')"
 
 
 def _number(column: Column, text: str) -> str:
@@ -129,7 +129,7 @@ def _time(column: Column, text: str) -> str:
         moment = f"try_strptime(trim({text}), [{formats}])"
     else:
         moment = f"TRY_CAST({text} AS TIMESTAMP)"
-        moment = f"CASE WHEN isfinite({moment}) THEN {moment} END"
+        moment = f"CASE WHEN isfinite({moment}) AND NOT regexp_matches({text}, '{_OFFSET}') THEN {moment} END"
     if column.sql_type == "DATE":
         return f"CASE WHEN {moment} = date_trunc('day', {moment}) THEN CAST({moment} AS DATE) END"
     return f"CAST({moment} AS {column.sql_type})"

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from credit301.contracts.model import Column, LogicalType, Text
 from credit301.errors import ContractError
 from credit301.sources.connectors.base import as_text
-from credit301.sources.typed import value_expression
+from credit301.sources.typed import typed_columns, value_expression
+from tests.conftest import TinyWorkspace
 
 LABEL = Text(zh="列", en="column")
 
@@ -125,3 +126,26 @@ def test_the_ways_in_which_registers_write_values_are_understood(
 def test_a_type_that_is_none_is_refused_by_name() -> None:
     with pytest.raises(ContractError, match="no SQL type"):
         value_expression(column(LogicalType.NUMBER, "DECIMAL(18,2); DROP TABLE x"), "sent")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    ["2024-03-31T16:00:00Z", "2024-03-31 16:00:00+08:00", "2024-03-31T16:00:00.5-0800", "2024-03-31 16:00:00+08"],
+)
+def test_a_moment_with_an_offset_is_not_castable(connection: duckdb.DuckDBPyConnection, sent: str) -> None:
+    assert typed(connection, MOMENT, sent) is None
+
+
+@pytest.mark.parametrize("sent", ["2024-03-31", "2024-03-31 16:00:00", "2024-03-31T16:00:00.25"])
+def test_a_moment_of_the_wall_clock_is_castable(connection: duckdb.DuckDBPyConnection, sent: str) -> None:
+    assert typed(connection, MOMENT, sent) == dt.datetime.fromisoformat(sent)
+
+
+def test_white_space_around_a_value_is_not_part_of_it(tiny: TinyWorkspace) -> None:
+    contract = tiny.load().source("sales")
+    row = "SELECT ' 91420100MA4KXXXX00 ' uscc, '2024-01' \"month\", ' 12.50' amount, '\u3000' kind, NULL event_time, NULL available_at"
+    with duckdb.connect() as connection:
+        found = connection.execute(
+            f"SELECT uscc, amount, kind FROM (SELECT {typed_columns(contract)} FROM ({row}))"
+        ).fetchall()
+    assert found == [("91420100MA4KXXXX00", Decimal("12.50"), None)]
