@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+from typing import Any
 
 NAMES = (
     "serving_port",
@@ -19,7 +20,7 @@ NAMES = (
 RANGE = range(20_000, 32_000)
 
 
-def free_ports() -> dict[str, int]:
+def free_ports() -> dict[str, Any]:
     """A free port for each of the settings that name one."""
     candidates = iter(random.SystemRandom().sample(RANGE, len(RANGE)))
     return {name: next(port for port in candidates if _is_free(port)) for name in NAMES}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.conftest import REPOSITORY
 TOKENS = ("government_token", "bank_token")
 
 
-def with_settings(workspace: Workspace, **changes: object) -> Workspace:
+def with_settings(workspace: Workspace, **changes: Any) -> Workspace:
     return replace(workspace, settings=Settings(home=workspace.settings.home, **changes))
 
 

@@ -1,0 +1,159 @@
+"""The road as DAGs, made from the contracts of the current workspace.
+
+``ingest_<source>`` (one a source) -> ``build_warehouse`` -> ``materialize_features`` -> ``train_models`` ->
+``promote_ensemble``, connected by assets. A task calls a verb by name inside its own process; this file imports
+nothing heavy, as the DAG processor reads it again and again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import policy
+from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, task
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from credit301 import verbs
+from credit301.contracts import Contract
+from credit301.errors import ConfigError, ContractError, GateRefused, NotFound
+from credit301.settings import get_settings
+from credit301.workspace import Workspace
+
+# Trying again does not help against these.
+PERMANENT = (ConfigError, ContractError, GateRefused, NotFound)
+# After the last of the nightly pulls: a source that did not come must not keep the others from the warehouse.
+WAREHOUSE_CRON = "30 5 * * *"
+
+
+def asset(workspace: Workspace, name: str) -> Asset:
+    """The asset ``name`` (``landing/tax_declaration``, ``marts``, ...) of the workspace."""
+    return Asset(name=f"{workspace.name}/{name}", uri=f"credit301://{workspace.name}/{name}", group=workspace.name)
+
+
+@task
+def run_verb(verb: str, directory: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Run a verb on the workspace in ``directory``; a verb that had nothing to do skips what comes after it."""
+    try:
+        summary = verbs.call(verb, Workspace.load(Path(directory)), **options)
+    except PERMANENT as error:
+        raise AirflowFailException(str(error)) from error
+    if summary.get("skipped"):
+        raise AirflowSkipException(str(summary.get("reason") or f"{verb} had nothing to do"))
+    return summary
+
+
+def step(workspace: Workspace, verb: str, *, produces: Asset | None = None, **options: Any) -> Any:
+    """One task that runs ``verb`` and, where it did something, updates the asset that it produces."""
+    configured = run_verb.override(task_id=verb, outlets=[produces] if produces else [])
+    return configured(verb, str(workspace.directory), options)
+
+
+def ingest_dag(workspace: Workspace, contract: Contract) -> DAG:
+    """Pull, validate and land one source, as often as its contract says."""
+    with DAG(
+        dag_id=f"ingest_{contract.name}",
+        description=f"{contract.title.zh} · {contract.title.en}",
+        doc_md=_document(
+            f"拉取、校验并落地来源“{contract.title.zh}”。不合格的行进入隔离区并注明原因。",
+            f"Pull, validate and land the source *{contract.title.en}*. "
+            "Rows that fail are quarantined with their reasons.",
+            {
+                "粒度 grain": contract.grain,
+                "用途 purpose": contract.purpose,
+                "局限 limitations": contract.limitations,
+                "依据 legal basis": contract.legal_basis,
+            },
+        ),
+        schedule=policy.schedule(contract.freshness.schedule),
+        tags=[workspace.name, "ingest", contract.dimension],
+        **policy.dag_arguments(contract.owner, 30, workspace.paths.state),
+    ) as dag:
+        step(workspace, "ingest", produces=asset(workspace, f"landing/{contract.name}"), source=contract.name)
+    return dag
+
+
+def warehouse_dag(workspace: Workspace) -> DAG:
+    """Build the warehouse when every source has landed, and each night in any case."""
+    landed = [asset(workspace, f"landing/{name}") for name in workspace.sources]
+    with DAG(
+        dag_id="build_warehouse",
+        description="dbt 构建仓库与集市 · build the warehouse and its marts with dbt",
+        doc_md=_document(
+            "所有来源落地后构建仓库；每天夜里也会构建一次，因此一个来源中断不会阻断整条链路。",
+            "Runs when every source has landed, and nightly in any case: a broken source does not block the road.",
+            {"写入 writes": "warehouse.duckdb, which has one writer: one active run with one active task."},
+        ),
+        schedule=AssetOrTimeSchedule(timetable=policy.schedule(WAREHOUSE_CRON), assets=landed),
+        max_active_tasks=1,
+        tags=[workspace.name, "warehouse"],
+        **policy.dag_arguments(policy.PLATFORM_OWNER, 60, workspace.paths.state),
+    ) as dag:
+        step(workspace, "build", produces=asset(workspace, "marts")) >> step(workspace, "data_docs")
+    return dag
+
+
+def features_dag(workspace: Workspace) -> DAG:
+    """Carry new feature values to the online store."""
+    with DAG(
+        dag_id="materialize_features",
+        description="将特征写入在线存储 · carry the features to the online store",
+        doc_md=_document(
+            "集市更新后，注册特征视图并把新值写入在线存储。",
+            "After the marts were built: apply the feature views and write new values to the online store.",
+        ),
+        schedule=[asset(workspace, "marts")],
+        tags=[workspace.name, "features"],
+        **policy.dag_arguments(policy.PLATFORM_OWNER, 60, workspace.paths.state),
+    ) as dag:
+        step(workspace, "materialize", produces=asset(workspace, "features"))
+    return dag
+
+
+def training_dag(workspace: Workspace) -> DAG:
+    """Train the sub-models and the ensemble, unless the data are those of the last training."""
+    with DAG(
+        dag_id="train_models",
+        description="训练子模型与集成模型 · train the sub-models and the ensemble",
+        doc_md=_document(
+            "数据没有变化时跳过训练，因而也不会触发晋级。",
+            "Skipped while the data are unchanged; a skipped training leads to no promotion.",
+        ),
+        schedule=[asset(workspace, "features")],
+        tags=[workspace.name, "training"],
+        **policy.dag_arguments(policy.PLATFORM_OWNER, 120, workspace.paths.state),
+    ) as dag:
+        step(workspace, "training_set") >> step(workspace, "train", produces=asset(workspace, "candidate"))
+    return dag
+
+
+def promotion_dag(workspace: Workspace) -> DAG:
+    """Hold the candidate against the gate; what passes is served."""
+    with DAG(
+        dag_id="promote_ensemble",
+        description="候选模型过闸并晋级 · hold the candidate against the gate and promote it",
+        doc_md=_document(
+            "候选模型通过闸门后发布为新的模型包，在线服务随后切换；被拒绝时任务失败且不重试，并写入告警。",
+            "A candidate that passes the gate becomes the bundle that serving switches to. "
+            "A refusal fails the task without a retry and writes an alert.",
+        ),
+        schedule=[asset(workspace, "candidate")],
+        tags=[workspace.name, "training", "promotion"],
+        **policy.dag_arguments(policy.PLATFORM_OWNER, 30, workspace.paths.state),
+    ) as dag:
+        step(workspace, "promote", produces=asset(workspace, "bundle"))
+    return dag
+
+
+def _document(zh: str, en: str, facts: dict[str, str] | None = None) -> str:
+    rows = [f"- **{key}**: {value}" for key, value in (facts or {}).items() if value]
+    return "\n\n".join([zh, en, *(["\n".join(rows)] if rows else [])])
+
+
+_workspace = Workspace.load(get_settings().workspace)
+for _contract in _workspace.sources.values():
+    globals()[f"ingest_{_contract.name}"] = ingest_dag(_workspace, _contract)
+build_warehouse = warehouse_dag(_workspace)
+materialize_features = features_dag(_workspace)
+train_models = training_dag(_workspace)
+promote_ensemble = promotion_dag(_workspace)

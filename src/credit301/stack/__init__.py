@@ -1,0 +1,1 @@
+"""The platform's processes on one machine: which there are, how they start, how one knows that they are well."""

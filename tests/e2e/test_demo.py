@@ -1,0 +1,133 @@
+"""`make demo` as a person runs it, on a small city: the whole road, then what the addresses answer, then its end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from credit301.settings import Settings
+from credit301.stack import airflow_env
+from credit301.stack.airflow_api import Airflow
+from credit301.stack.supervisor import MARKER
+from tests.conftest import REPOSITORY
+from tests.support.ports import free_ports
+
+pytestmark = [pytest.mark.server, pytest.mark.xdist_group("e2e"), pytest.mark.timeout(1200)]
+ENTERPRISES = 1500
+CREDIT301 = Path(sys.prefix) / "bin" / "credit301"
+
+
+@dataclass
+class Demo:
+    """A demonstration that has run."""
+
+    settings: Settings
+    environment: dict[str, str]
+    output: str
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """One command of the demonstration's own home."""
+        return subprocess.run(
+            [CREDIT301, *arguments], env=self.environment, cwd=REPOSITORY, capture_output=True, text=True, check=False
+        )
+
+    def page(self, port: int, path: str) -> httpx.Response:
+        """What one of its servers answers."""
+        return httpx.get(f"http://127.0.0.1:{port}{path}", follow_redirects=True, trust_env=False, timeout=30)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """The demonstration on a small city, in a home and on ports of its own."""
+    settings = Settings(home=tmp_path_factory.mktemp("home"), **free_ports())
+    own = {f"CREDIT301_{name.upper()}": str(value) for name, value in settings if name.endswith("_port")}
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("AIRFLOW", "CREDIT301_"))}
+    demo = Demo(settings, {**inherited, **own, "CREDIT301_HOME": str(settings.home), "COLUMNS": "120"}, "")
+    try:
+        done = demo.run("demo", "--enterprises", str(ENTERPRISES))
+        assert done.returncode == 0, done.stderr[-6000:]
+        demo.output = done.stdout + done.stderr
+        yield demo
+    finally:
+        demo.run("down")
+
+
+def test_it_says_where_everything_is(demo: Demo) -> None:
+    settings = demo.settings
+    for port in (settings.serving_port, settings.airflow_port, settings.mlflow_port, settings.site_port):
+        assert f"http://127.0.0.1:{port}" in demo.output
+    assert str(airflow_env.passwords_file(settings)) in demo.output
+
+
+def test_every_dag_has_succeeded(demo: Demo) -> None:
+    with Airflow(demo.settings) as airflow:
+        from datetime import UTC, datetime
+
+        runs = airflow.runs(datetime(2000, 1, 1, tzinfo=UTC))
+        assert {run.dag for run in runs if run.state == "success"} == airflow.dags()
+        assert [run for run in runs if run.state == "failed"] == []
+
+
+def test_the_endpoint_is_ready_and_decides(demo: Demo) -> None:
+    assert demo.page(demo.settings.serving_port, "/readyz").status_code == httpx.codes.OK
+    decided = demo.run("decide")
+    assert decided.returncode == 0, decided.stderr
+    assert "decision_id" in decided.stdout
+
+
+def test_the_pages_of_data_quality_and_of_the_warehouse_are_there(demo: Demo) -> None:
+    for path in ("/data_docs/", "/dbt_docs/"):
+        assert demo.page(demo.settings.site_port, path).status_code == httpx.codes.OK
+
+
+def test_mlflow_names_the_champion(demo: Demo) -> None:
+    path = "/api/2.0/mlflow/registered-models/alias?name=wuhan-ensemble&alias=champion"
+    assert demo.page(demo.settings.mlflow_port, path).json()["model_version"]["version"] == "1"
+
+
+def test_airflow_refuses_a_visitor_without_the_password(demo: Demo) -> None:
+    assert demo.page(demo.settings.airflow_port, "/api/v2/dags").status_code == httpx.codes.UNAUTHORIZED
+
+
+def test_mlflow_refuses_another_host_name(demo: Demo) -> None:
+    url = f"http://127.0.0.1:{demo.settings.mlflow_port}/api/2.0/mlflow/experiments/search"
+    answer = httpx.post(url, json={"max_results": 1}, headers={"Host": "attacker.example"}, trust_env=False)
+    assert answer.status_code == httpx.codes.FORBIDDEN
+
+
+def test_every_server_listens_on_loopback_only(demo: Demo) -> None:
+    listening = set()
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARKER) == str(demo.settings.home):
+                connections = process.net_connections(kind="inet")
+                listening |= {c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN}
+        except psutil.Error:
+            continue
+    assert listening == {"127.0.0.1"}
+
+
+def test_a_second_demo_finds_nothing_new_and_promotes_nothing(demo: Demo) -> None:
+    again = demo.run("demo", "--enterprises", str(ENTERPRISES))
+    assert again.returncode == 0, again.stderr[-6000:]
+    assert "promoted: False" in again.stdout
+
+
+def test_down_ends_everything(demo: Demo) -> None:
+    assert demo.run("down").returncode == 0
+    left = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARKER) == str(demo.settings.home):
+                left.append(process.cmdline())
+        except psutil.Error:
+            continue
+    assert left == []
