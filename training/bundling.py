@@ -117,7 +117,7 @@ def feature_version(workspace: Workspace) -> str:
     return hashlib.sha256(msgspec.json.encode(plan, order="deterministic")).hexdigest()[:16]
 
 
-_MEANING = {"name", "aggregation", "column", "window_months", "where", "of", "prefix", "kind", "risk"}
+_MEANING = {"name", "aggregation", "column", "window_months", "where", "of", "weight", "prefix", "kind", "risk"}
 
 
 def _view(contract: Contract, categories: Categories) -> ViewSpec:

@@ -222,7 +222,7 @@ def _forbidden(candidate: Candidate) -> Check:
     for contract in candidate.workspace.featured():
         personal = {column.name for column in contract.columns if column.classification is Classification.PERSONAL}
         for feature in contract.features:
-            read = {*feature.where, *([feature.column] if feature.column else [])}
+            read = feature.reads
             if read & personal or any(word in name for word in words for name in {feature.name, *read}):
                 found.append(f"{contract.name}:{feature.name}")
     known = {f"{view.name}:{f.name}" for view in candidate.bundle.manifest.views for f in view.features}

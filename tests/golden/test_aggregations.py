@@ -42,6 +42,10 @@ FEATURES = """
           - {name: last_amount, label: {zh: 末, en: last}, aggregation: last, column: amount}
           - {name: last_kind, label: {zh: 末, en: last}, aggregation: last, column: kind, kind: category, prefix: 4}
           - {name: distinct_kind, label: {zh: 种, en: kinds}, aggregation: distinct, column: kind, window_months: 12}
+          - {name: active_months, label: {zh: 月, en: months}, aggregation: active_months}
+          - {name: goods_months_6m, label: {zh: 月, en: months}, aggregation: active_months, window_months: 6, where: {kind: goods}}
+          - {name: largest_kind, label: {zh: 集, en: largest}, aggregation: concentration, column: kind, weight: amount}
+          - {name: largest_prefix_12m, label: {zh: 集, en: largest}, aggregation: concentration, column: kind, prefix: 1, window_months: 12, where: {amount: {lt: 90}}}
           - {name: trend_12m, label: {zh: 势, en: trend}, aggregation: trend, column: amount, window_months: 12}
           - {name: goods_share, label: {zh: 占, en: share}, aggregation: share, column: amount, where: {kind: [goods]}}
           - {name: services_count_share, label: {zh: 占, en: share}, aggregation: share, window_months: 12, where: {kind: services}}
@@ -123,6 +127,15 @@ def expected(versions: list[Version], entity: str, moment: datetime) -> dict[str
     def amounts(items: list[Version]) -> list[float]:
         return [float(item.amount) for item in items if item.amount is not None]
 
+    def largest(
+        items: list[Version], weights: Callable[[Version], Decimal | None], letters: int | None
+    ) -> float | None:
+        sums: dict[str, Decimal] = {}
+        for item in items:
+            sums[item.kind[:letters]] = sums.get(item.kind[:letters], Decimal(0)) + (weights(item) or 0)
+        positive = [value for value in sums.values() if value > 0]
+        return float(max(positive) / sum(positive)) if positive else None
+
     def of(items: list[float], function: Callable[[list[float]], float], least: int = 1) -> float | None:
         return function(items) if len(items) >= least else None
 
@@ -152,6 +165,12 @@ def expected(versions: list[Version], entity: str, moment: datetime) -> dict[str
         "last_amount": last_amount,
         "last_kind": known[-1].kind[:4],
         "distinct_kind": len({item.kind for item in year}),
+        "active_months": len({(item.event_time.year, item.event_time.month) for item in known}),
+        "goods_months_6m": len({(item.event_time.year, item.event_time.month) for item in half_goods}),
+        "largest_kind": largest(known, lambda item: item.amount, None),
+        "largest_prefix_12m": largest(
+            [item for item in year if item.amount is not None and item.amount < 90], lambda _: Decimal(1), 1
+        ),
         "trend_12m": line / size if line is not None and size else None,
         "goods_share": goods / total if goods is not None and total else None,
         "services_count_share": sum(item.kind == "services" for item in year) / len(year) if year else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pytest
@@ -18,7 +18,8 @@ from credit301.errors import ContractError, FeatureStoreError
 from credit301.features import feast_wire
 from credit301.settings import Settings
 from credit301.workspace import Workspace
-from simulator.city import CityConfig, write_city
+from simulator.city import write_city
+from simulator.config import CityConfig
 from simulator.exchange import Tokens, create_app
 from simulator.faults import Faults
 from tests.conftest import REPOSITORY
@@ -79,7 +80,7 @@ def test_online_features_are_the_marts_value_for_value(road: Workspace) -> None:
 
 
 def test_one_changed_online_value_is_found(road: Workspace) -> None:
-    client = redis.Redis.from_url(road.settings.redis_address())
+    client: Any = redis.Redis.from_url(road.settings.redis_address())
     path = str(road.paths.marts / "feature_judicial_penalty.parquet")
     row = duckdb.execute(
         "select uscc from read_parquet($1) order by event_timestamp desc, uscc limit 1", [path]

@@ -301,7 +301,7 @@ class _Loader:
         direct = {feature.name for feature in contract.features if feature.of is None}
         for index, feature in enumerate(contract.features):
             at = (*custom["features"][1], index)
-            for column in {*feature.where, *([feature.column] if feature.column else [])} - columns:
+            for column in feature.reads - columns:
                 raise self.file.error(at, f"{column!r} is not a column of {contract.name}.")
             for other in set(feature.of or ()) - direct:
                 raise self.file.error((*at, "of"), f"{other!r} is no directly aggregated feature of {contract.name}.")

@@ -139,6 +139,8 @@ class Aggregation(StrEnum):
     STD = "std"
     LAST = "last"
     DISTINCT = "distinct"
+    ACTIVE_MONTHS = "active_months"
+    CONCENTRATION = "concentration"
     TREND = "trend"
     SHARE = "share"
     RECENCY_DAYS = "recency_days"
@@ -166,6 +168,7 @@ class Comparison(Strict):
 
 WITHOUT_COLUMN = {
     Aggregation.COUNT,
+    Aggregation.ACTIVE_MONTHS,
     Aggregation.RECENCY_DAYS,
     Aggregation.RATIO,
     Aggregation.DIFFERENCE,
@@ -178,8 +181,10 @@ class Feature(Strict):
     """One feature of a source.
 
     ``trend`` is the slope per month of the values in the window divided by their mean absolute value; ``share`` the
-    share of ``column``'s sum (of the count where no column is given) that satisfies ``where``; ``ratio`` and
-    ``difference`` combine two other features of the same source, ``of: [left, right]``.
+    share of ``column``'s sum (of the count where no column is given) that satisfies ``where``; ``active_months`` the
+    number of calendar months with a record; ``concentration`` the share of the largest value of ``column`` in the
+    records that have one or, with ``weight``, in the sum of that column over the values whose sum is positive;
+    ``ratio`` and ``difference`` combine two other features of the same source, ``of: [left, right]``.
     ``risk`` says how the probability of default may move as the value grows; it becomes a monotone constraint.
     """
 
@@ -190,12 +195,18 @@ class Feature(Strict):
     window_months: Annotated[int, Field(ge=1, le=120)] | None = None
     where: dict[Name, Scalar | tuple[Scalar, ...] | Comparison] = Field(default_factory=dict)
     of: tuple[Name, Name] | None = None
+    weight: Name | None = None
     prefix: Annotated[int, Field(ge=1)] | None = None
     kind: Literal["number", "category"] = "number"
     unit: str = ""
     risk: Literal["increasing", "decreasing", "free"] = "free"
     adverse: Text | None = None
     favourable: Text | None = None
+
+    @property
+    def reads(self) -> set[str]:
+        """Names of the columns that it is computed from."""
+        return {name for name in (self.column, self.weight, *self.where) if name is not None}
 
     @model_validator(mode="after")
     def _consistent(self) -> Feature:
@@ -209,6 +220,8 @@ class Feature(Strict):
             raise ValueError("a category has no direction")
         if self.aggregation is Aggregation.SHARE and not self.where:
             raise ValueError("share needs `where`: the share of what?")
+        if self.weight is not None and self.aggregation is not Aggregation.CONCENTRATION:
+            raise ValueError("only concentration has a weight")
         return self
 
 

@@ -20,7 +20,7 @@ LANDING_SCHEMA = "landing"
 EPOCH = "cast('1970-01-01' as timestamp)"
 SQL_HEADER = "{# " + HEADER + " #}\n"
 COMPARISONS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "ne": "<>"}
-ZERO_WITHOUT_EVENTS = {Aggregation.COUNT, Aggregation.SUM, Aggregation.DISTINCT}
+ZERO_WITHOUT_EVENTS = {Aggregation.COUNT, Aggregation.SUM, Aggregation.DISTINCT, Aggregation.ACTIVE_MONTHS}
 
 
 def staging_name(source: str) -> str:
@@ -141,14 +141,18 @@ where known_until is null and {labels.column} is not null
 def feature_sql(workspace: Workspace, contract: Contract) -> str:
     """Features of a source for each entity and time of the spine, from the versions known at that time."""
     key = workspace.entity.key
-    needed = sorted(
-        {*(f.column for f in contract.features if f.column), *(name for f in contract.features for name in f.where)}
-    )
+    needed = sorted({name for feature in contract.features for name in feature.reads})
     columns = "".join(f",\n    r.{name}" for name in needed if name not in {key, "event_time"})
     windows = [feature.window_months for feature in contract.features if feature.of is None]
     oldest = ""
     if all(windows):
         oldest = f"\n    and r.event_time > {{{{ months_before('s.as_of', {max(w for w in windows if w)}) }}}}"
+    groups = "".join(
+        f",\n    {_group_size(key, contract, f)} as {_group(f)}"
+        for f in contract.features
+        if f.aggregation is Aggregation.CONCENTRATION
+    )
+    grouped = f"grouped as (\n  select\n    *{groups}\n  from known\n),\n\n" if groups else ""
     aggregates = ",\n    ".join(f"{_aggregate(contract, f)} as {f.name}" for f in contract.features if f.of is None)
     no_events = contract.submodel is not None and contract.submodel.absence == "no_events"
     direct = {f.name: _after_join(f, no_events=no_events) for f in contract.features if f.of is None}
@@ -169,12 +173,12 @@ def feature_sql(workspace: Workspace, contract: Contract) -> str:
     and (r.known_until is null or r.known_until > s.as_of){oldest}
 ),
 
-aggregated as (
+{grouped}aggregated as (
   select
     {key},
     as_of,
     {aggregates}
-  from known
+  from {"grouped" if groups else "known"}
   group by {key}, as_of
 )
 
@@ -189,14 +193,35 @@ from {start if no_events else "aggregated as a"}
 
 def _aggregate(contract: Contract, feature: Feature) -> str:
     """Call of the macro ``feature_<aggregation>(column, months, condition)`` of ``dbt_project/macros/features.sql``."""
+    if feature.aggregation is Aggregation.CONCENTRATION:
+        measured = [_quoted(_group(feature)), _quoted(feature.weight or "1")]
+    else:
+        measured = [_quoted(_expression(feature))]
+    return f"{{{{ feature_{feature.aggregation}({', '.join([*measured, *_chosen(contract, feature)])}) }}}}"
+
+
+def _group_size(key: str, contract: Contract, feature: Feature) -> str:
+    """Beside each record: the size of its group, by which ``concentration`` finds the largest."""
+    measured = [_quoted(key), _quoted(_expression(feature)), _quoted(feature.weight or "1")]
+    return f"{{{{ group_size({', '.join([*measured, *_chosen(contract, feature)])}) }}}}"
+
+
+def _group(feature: Feature) -> str:
+    return f"{feature.name}_group_size"
+
+
+def _expression(feature: Feature) -> str | None:
+    return f"substr({feature.column}, 1, {feature.prefix})" if feature.prefix else feature.column
+
+
+def _chosen(contract: Contract, feature: Feature) -> tuple[str, str]:
+    """Which records count: the months of the window and the condition, as arguments of a macro."""
     condition = " and ".join(_condition(contract.column(name), value) for name, value in feature.where.items())
-    column = f"substr({feature.column}, 1, {feature.prefix})" if feature.prefix else feature.column
-    arguments = (
-        f'"{column}"' if column else "none",
-        str(feature.window_months or "none"),
-        f'"{condition}"' if condition else "none",
-    )
-    return f"{{{{ feature_{feature.aggregation}({', '.join(arguments)}) }}}}"
+    return str(feature.window_months or "none"), _quoted(condition or None)
+
+
+def _quoted(sql: str | None) -> str:
+    return "none" if sql is None else f'"{sql}"'
 
 
 def _condition(column: Column, value: Any) -> str:

@@ -53,6 +53,16 @@ def test_an_unknown_custom_property_is_refused(tiny: TinyWorkspace) -> None:
             "aggregation: ratio, of: [other, other]",
             "'other' is no directly",
         ),
+        (
+            "aggregation: sum, column: amount, window_months: 12",
+            "aggregation: concentration, column: kind, weight: amuont",
+            "'amuont' is not a column of sales",
+        ),
+        (
+            "aggregation: sum, column: amount, window_months: 12",
+            "aggregation: sum, column: amount, weight: amount",
+            "only concentration has a weight",
+        ),
         ("name: sales\nversion", "name: purchases\nversion", "the folder is called 'sales'"),
         ("domain: tax", "domain: weather", "domain 'weather' is no dimension"),
         ("name: kind, logicalType: string", "name: kind, logicalType: array", "must be one of string, integer"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from ruamel.yaml import YAML
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.conftest import TinyWorkspace
 
 
-def models(workspace: Workspace) -> dict[str, dict[str, object]]:
+def models(workspace: Workspace) -> dict[str, dict[str, Any]]:
     """Derived model properties by name."""
     document = YAML(typ="safe").load(project_files(workspace)["models.yml"])
     return {model["name"]: model for model in document["models"]}
