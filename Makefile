@@ -36,10 +36,10 @@ status: setup ## show the services with their state, process and address 查看�
 	@$(CREDIT301) status
 
 test: setup ## run all tests 全部测试
-	@$(BIN)/pytest -n 2 --dist loadgroup
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 test-fast: setup ## run the tests that start no server 快速测试
-	@$(BIN)/pytest -n 2 --dist loadgroup -m "not server and not browser"
+	@$(BIN)/pytest -n 2 --dist loadfile -m "not server and not browser"
 
 lint: setup ## check style, types, imports between packages, SQL 静态检查
 	@$(BIN)/ruff check .

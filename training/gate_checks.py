@@ -97,7 +97,10 @@ def _quality(rules: Rules, found: metrics.Metrics) -> Iterable[Check]:
     leak = ("，疑似标签泄漏", ": a leak is likely")
     yield _bound("auc_ceiling", found.auc, rules.maximum_auc, "AUC", above=False, why=leak)
     yield _bound("ks_floor", found.ks, rules.minimum_ks, "KS", above=True)
-    yield _bound("calibration_error", found.ece, rules.maximum_calibration_error, "ECE", above=False)
+    by_chance = (f"（已扣除随机误差 {found.ece_by_chance:.4f}）", f", beyond the {found.ece_by_chance:.4f} of chance")
+    excess = found.ece - found.ece_by_chance
+    limit = rules.maximum_calibration_error
+    yield _bound("calibration_error", excess, limit, "ECE", above=False, why=by_chance)
 
 
 def _bound(name: str, value: float, limit: float, label: str, *, above: bool, why: tuple[str, str] = ("", "")) -> Check:

@@ -13,13 +13,17 @@ BINS = 10
 
 @dataclass(frozen=True)
 class Metrics:
-    """Of one model on one test: ``auc_spread`` is the AUC's standard error, or its deviation over repeats."""
+    """Of one model on one test: ``auc_spread`` is the AUC's standard error, or its deviation over repeats.
+
+    ``ece_by_chance`` is the calibration error that a model whose probabilities are right shows on a test of this size.
+    """
 
     auc: float
     auc_spread: float
     ks: float
     brier: float
     ece: float
+    ece_by_chance: float
 
 
 def measure(labels: np.ndarray, probability: np.ndarray) -> Metrics:
@@ -30,6 +34,7 @@ def measure(labels: np.ndarray, probability: np.ndarray) -> Metrics:
         ks=ks(labels, probability),
         brier=float(brier_score_loss(labels, probability)),
         ece=calibration_error(labels, probability),
+        ece_by_chance=calibration_error_by_chance(labels, probability),
     )
 
 
@@ -66,3 +71,13 @@ def calibration_error(labels: np.ndarray, probability: np.ndarray) -> float:
     """Expected calibration error over ten groups of equal size, 0 to 1 (Naeini, Cooper and Hauskrecht 2015)."""
     predicted, observed, rows = reliability(labels, probability)
     return float(np.average(np.abs(predicted - observed), weights=rows))
+
+
+def calibration_error_by_chance(labels: np.ndarray, probability: np.ndarray) -> float:
+    """Calibration error to be expected of a model whose probabilities are right, on these rows in these groups.
+
+    The share of defaults in a group of n rows then deviates from the mean prediction p by sqrt(2/pi * p(1-p)/n) on
+    average (normal approximation): with few rows a right model looks wrong.
+    """
+    predicted, _, rows = reliability(labels, probability)
+    return float(np.average(np.sqrt(2 / np.pi * predicted * (1 - predicted) / rows), weights=rows))

@@ -87,7 +87,9 @@ def grouped_folds(data: TrainingSet, rows: np.ndarray, folds: int, seed: int) ->
         raise ModelError("There are too few defaults for folds.", hint="Wait for more outcomes, or lower the folds.")
     single = len(np.unique(groups)) == len(groups)
     splitter = (StratifiedKFold if single else StratifiedGroupKFold)(n_splits=folds, shuffle=True, random_state=seed)
-    return tuple(Fold(rows[train], rows[test]) for train, test in splitter.split(rows, labels, groups))
+    return tuple(
+        Fold(rows[train], rows[test]) for train, test in splitter.split(rows, labels, None if single else groups)
+    )
 
 
 def forward_folds(

@@ -56,6 +56,18 @@ def test_a_source_whose_absence_goes_with_paying_lowers_the_risk_when_absent() -
     assert stack.missing_logits[0] < stack.weights[0] * ensemble.neutral(logits)[0] - 0.1
 
 
+def test_what_absence_means_is_believed_in_part_only_however_many_rows_there_are() -> None:
+    moved = []
+    for rows in (2_000, 32_000):
+        logits, labels = sample(2, rows=rows, missing=0.0)
+        logits[(labels == 0) & (np.arange(rows) % 2 == 0), 0] = np.nan
+        stack = ensemble.fit(logits, labels)
+        moved.append(stack.missing_logits[0] - stack.weights[0] * ensemble.neutral(logits)[0])
+    # No default is without the source: were absence believed, the constant would fall without bound.
+    assert moved[1] == pytest.approx(moved[0], rel=0.25)
+    assert moved[1] > -3.0
+
+
 def test_the_stack_ranks_better_than_its_best_model() -> None:
     from sklearn.metrics import roc_auc_score
 

@@ -61,7 +61,7 @@ def test_an_honest_version_passes_every_check(candidate: Candidate) -> None:
         ("minimum_auc", 0.999, "auc_floor"),
         ("maximum_auc", 0.6, "auc_ceiling"),
         ("minimum_ks", 0.99, "ks_floor"),
-        ("maximum_calibration_error", 0.0001, "calibration_error"),
+        ("maximum_calibration_error", 0.0, "calibration_error"),
         ("maximum_brier_ratio", 0.1, "brier"),
         ("maximum_latency_ms_p99", 0.0001, "latency"),
         ("forbidden_features", ("sales",), "forbidden_attributes"),

@@ -106,3 +106,11 @@ def test_classes_are_not_reweighted_so_the_mean_probability_is_the_rate(specs: d
 def test_columns_of_a_model_are_in_the_order_of_the_contract(tmp_path: Path) -> None:
     spec = next(s for s in source_specs(synthetic.workspace(tmp_path)) if s.name == "tax")
     assert [(item.column, item.monotone) for item in spec.inputs] == [("tax__sales", -1), ("tax__late", 1)]
+
+
+@pytest.mark.parametrize(("rows", "few"), [(100, True), (900, False)])
+def test_with_few_defaults_a_tree_is_one_split(specs: dict[str, ModelSpec], rows: int, few: bool) -> None:
+    model = fit(synthetic.rows(rows, missing=0.0), specs["tax"]).model
+    assert (model.positives < submodels.FEW_POSITIVES) == few
+    leaves = [int(line.partition("=")[2]) for line in model.text.splitlines() if line.startswith("num_leaves=")]
+    assert (max(leaves) == 2) == few
