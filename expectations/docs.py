@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from credit301.sources.batches import Store
 from credit301.sources.quarantine import MASK, quarantined_rows, reasons
@@ -38,14 +38,14 @@ def build(workspace: Workspace) -> Path:
     context.build_data_docs()
     _take_offline(directory)
     write_quarantine_page(workspace, directory / QUARANTINE_PAGE)
+    write_index(workspace, directory)
     return directory
 
 
 def write_quarantine_page(workspace: Workspace, path: Path) -> None:
     """Write the page that says, in both languages, how many rows of which source wait for which reason."""
     stores = [Store(workspace, name) for name in workspace.sources]
-    environment = Environment(loader=PackageLoader("expectations"), autoescape=True, undefined=StrictUndefined)
-    page = environment.get_template("quarantine.html.j2").render(
+    page = _template("quarantine.html.j2").render(
         title=workspace.title,
         sources=[_source(store) for store in stores],
         reasons=reasons(workspace, stores),
@@ -53,6 +53,34 @@ def write_quarantine_page(workspace: Workspace, path: Path) -> None:
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
+
+
+def write_index(workspace: Workspace, directory: Path) -> None:
+    """Write the start page over that of GX, whose tables need scripts from the network: newest results by source."""
+    sources = [_newest(Store(workspace, name), directory) for name in workspace.sources]
+    page = _template("index.html.j2").render(title=workspace.title, quarantine=QUARANTINE_PAGE, sources=sources)
+    (directory / "index.html").write_text(page, encoding="utf-8")
+
+
+def _template(name: str) -> Template:
+    environment = Environment(loader=PackageLoader("expectations"), autoescape=True, undefined=StrictUndefined)
+    return environment.get_template(name)
+
+
+def _newest(store: Store, directory: Path) -> dict[str, Any]:
+    """The newest batch that was judged: its verdict, and its pages relative to ``directory``."""
+    results = sorted((directory / "validations" / store.source).glob("*/*/*.html"), key=lambda page: page.parent.name)
+    verdict = store.verdict(results[-1].parents[1].name) if results else None
+    return {
+        "name": store.source,
+        "title": store.contract.title,
+        "owner": store.contract.owner,
+        "suite": f"expectations/{store.source}.html",
+        "result": results[-1].relative_to(directory).as_posix() if results else None,
+        "judged": results[-1].parent.name if results else "",
+        "verdict": verdict,
+        "failed": sum(not check.success for check in verdict.checks.values()) if verdict else 0,
+    }
 
 
 def _source(store: Store) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def sample(workspace: Workspace) -> str:
             "There is no feature mart to take a sample from.", hint="Run: credit301 build, credit301 materialize."
         )
     rows = " union all ".join(f'select distinct "{key}" as key from read_parquet(?)' for _ in there)
-    query = f"select key from ({rows}) group by key order by count(*) desc, key limit 1"
+    query = f"select key from ({rows}) group by key order by count(*) desc, md5(key) limit 1"
     try:
         found = duckdb.execute(query, [str(path) for path in there]).fetchone()
     except duckdb.Error as error:

@@ -96,7 +96,9 @@ def _experiment(workspace: Workspace, where: Target) -> None:
 
     if mlflow.get_experiment_by_name(workspace.name) is None:
         artifacts = (workspace.paths.root / "mlflow" / "artifacts").as_uri() if where.local else None
-        mlflow.create_experiment(workspace.name, artifact_location=artifacts)
+        # The kind decides which of its faces MLflow shows: runs and metrics, not traces of language models.
+        kind = {"mlflow.experimentKind": "custom_model_development"}
+        mlflow.create_experiment(workspace.name, artifact_location=artifacts, tags=kind)
     mlflow.set_experiment(workspace.name)
 
 

@@ -9,7 +9,7 @@ import typer
 
 from credit301 import console
 from credit301.errors import NotFound
-from credit301.stack import airflow_env, postgres
+from credit301.stack import airflow_env, portal, postgres
 from credit301.stack.lifecycle import child_environment
 from credit301.stack.services import program, table
 from credit301.workspace import Workspace
@@ -30,7 +30,7 @@ def run_service(
     if name not in services:
         raise NotFound(f"There is no service {name!r}.", hint=f"Services: {', '.join(services)}.")
     service = services[name]
-    workspace.paths.site.mkdir(parents=True, exist_ok=True)
+    portal.write(workspace)
     # The process becomes the service, so that signals and the exit code are the service's own.
     os.execve(service.command[0], service.command, {**service.environment, **os.environ})  # noqa: S606
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from credit301 import console, verbs
-from credit301.stack import airflow_env
+from credit301.stack import portal
 from credit301.stack.airflow_api import Airflow, AirflowError
 from credit301.stack.lifecycle import ServiceError, up
 from credit301.stack.road import STEPS, Road
@@ -54,7 +54,9 @@ def demo(
     console.say("5/5 决策 · a decision")
     decision = verbs.call("decide", workspace)
     seconds = time.monotonic() - began
-    _show_addresses(workspace, seconds)
+    portal.show(workspace)
+    console.say(f"用时 {seconds:.0f} 秒，服务保持运行，`make down` 停止。")
+    console.say(f"Done in {seconds:.0f} s. The services stay up; `make down` stops them.")
     return {"promoted": promoted, "outcome": decision.get("outcome"), "seconds": round(seconds)}
 
 
@@ -108,20 +110,3 @@ def _wait_for_endpoint(workspace: Workspace) -> None:
         time.sleep(1)
     log = Supervisor(workspace.settings).log_file("serving")
     raise ServiceError(f"The endpoint is not ready: {answer}\n{tail(log, 20)}", hint=f"The whole log: {log}")
-
-
-def _show_addresses(workspace: Workspace, seconds: float) -> None:
-    settings = workspace.settings
-    site = f"http://{settings.host}:{settings.site_port}"
-    console.show_mapping(
-        {
-            "决策接口 Decision API": f"http://{settings.host}:{settings.serving_port}/docs",
-            "调度 Airflow": airflow_env.address(settings),
-            "  用户与密码文件 user and password file": f"{airflow_env.USER}, {airflow_env.passwords_file(settings)}",
-            "实验与模型 MLflow": settings.mlflow_address(),
-            "数据质量报告 Data docs": f"{site}/data_docs/",
-            "数仓文档 dbt docs": f"{site}/dbt_docs/",
-        }
-    )
-    console.say(f"用时 {seconds:.0f} 秒，服务保持运行，`make down` 停止。")
-    console.say(f"Done in {seconds:.0f} s. The services stay up; `make down` stops them.")

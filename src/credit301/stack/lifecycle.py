@@ -16,7 +16,7 @@ import typer
 from credit301 import console
 from credit301.errors import ConfigError, Credit301Error
 from credit301.settings import PREFIX, Settings
-from credit301.stack import airflow_env, health, postgres, redis_server
+from credit301.stack import airflow_env, health, portal, postgres, redis_server
 from credit301.stack.services import FOUNDATION, Service, program, table
 from credit301.stack.supervisor import MARKER, State, Supervisor, sweep, tail
 from credit301.workspace import Workspace
@@ -54,7 +54,7 @@ def up(
         _ensure_supervisor(supervisor, workspace, services)
         states = supervisor.states()
         _require_free_ports(settings, [service for service in wanted if not _runs(states, service)])
-        workspace.paths.site.mkdir(parents=True, exist_ok=True)
+        portal.write(workspace)
         waiting: list[Service] = []
         for stage, members in groupby(wanted, key=lambda service: service.stage):
             started = list(members)
@@ -66,6 +66,7 @@ def up(
                 _furnish(settings, waiting)
                 waiting = []
         _wait(supervisor, waiting)
+    portal.show(workspace)
     return {"services": len(wanted), "seconds": round(time.monotonic() - began, 1)}
 
 

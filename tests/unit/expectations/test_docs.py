@@ -55,6 +55,15 @@ def test_suite_and_results_of_the_source_have_pages(site: Path) -> None:
     assert list((site / "validations" / "sales").rglob("*.html"))
 
 
+def test_the_start_page_says_in_both_languages_how_each_source_fared_and_links_to_its_pages(site: Path) -> None:
+    text = (site / "index.html").read_text(encoding="utf-8")
+    for word in ("数据质量", "Data docs", "接受", "accepted", "销售"):
+        assert word in text
+    links = re.findall(r'href="([^"]+\.html)"', text)
+    assert {"quarantine.html", "expectations/sales.html"} < set(links)
+    assert all((site / link).is_file() for link in links)
+
+
 def test_no_value_of_a_row_is_in_the_data_docs(site: Path) -> None:
     assert not [page for page in site.rglob("*.html") if "secret-kind" in page.read_text(encoding="utf-8")]
 
