@@ -15,7 +15,7 @@ WITH_ENV := $(BIN)/dotenv -f $(ENV_FILE) run --
 endif
 CREDIT301 := $(WITH_ENV) $(BIN)/credit301
 
-.PHONY: help setup demo up down status test test-fast lint format docs lock newcomer-safe clean
+.PHONY: help setup demo up down status test test-fast bench lint format docs lock newcomer-safe clean
 
 help: ## list the targets 列出目标
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -40,6 +40,9 @@ test: setup ## run all tests 全部测试
 
 test-fast: setup ## run the tests that start no server 快速测试
 	@$(BIN)/pytest -n 2 --dist loadfile -m "not server and not browser"
+
+bench: setup ## measure beside peers and floors (ONLY=B1,B2 a few, ONLY=B10 a fresh clone) 性能基准
+	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
 
 lint: setup ## check style, types, imports between packages, SQL 静态检查
 	@$(BIN)/ruff check .

@@ -90,7 +90,7 @@ def yuan_of(text: str) -> Decimal:
 
 
 def sample(workspace: Workspace) -> str:
-    """Key of an enterprise that the most sources have data on, the first in order among equals.
+    """Key of an applicant: of those whose outcome is not known yet, one that the most sources have data on.
 
     Raises:
         NotFound: no feature mart has been built.
@@ -105,9 +105,13 @@ def sample(workspace: Workspace) -> str:
             "There is no feature mart to take a sample from.", hint="Run: credit301 build, credit301 materialize."
         )
     rows = " union all ".join(f'select distinct "{key}" as key from read_parquet(?)' for _ in there)
-    query = f"select key from ({rows}) group by key order by count(*) desc, md5(key) limit 1"
+    labels = workspace.paths.marts / "training_labels.parquet"
+    unknown = f'where key not in (select "{key}" from read_parquet(?))' if labels.is_file() else ""
+    query = f"select key from ({rows}) {unknown} group by key order by count(*) desc, md5(key) limit 1"
+    files = [str(path) for path in (*there, labels) if path.is_file()]
     try:
-        found = duckdb.execute(query, [str(path) for path in there]).fetchone()
+        with duckdb.connect() as connection:
+            found = connection.execute(query, files).fetchone()
     except duckdb.Error as error:
         raise SourceError(
             f"The feature marts cannot be read: {error}.", hint="Build them again: credit301 build."

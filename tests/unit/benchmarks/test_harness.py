@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.harness import Measured, calling, percentile, time_in_turn
+from benchmarks.harness import Measured, Round, calling, percentile, time_in_turn
 
 VALUES = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=300)
 
@@ -43,7 +43,7 @@ def test_rounds_are_summed_up_by_their_median_least_and_most() -> None:
 def test_contenders_take_turns_and_the_first_round_does_not_count() -> None:
     made: list[tuple[str, int, int]] = []
 
-    def contender(name: str, first_is_slow: bool = False):
+    def contender(name: str, first_is_slow: bool = False) -> Round:
         def make(first: int, count: int) -> list[float]:
             made.append((name, first, count))
             return [1000.0 if first_is_slow and first == 0 else float(first)] * count
