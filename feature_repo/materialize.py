@@ -6,13 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-from redis.exceptions import RedisError
 
 from credit301 import console
 from credit301.derive.features import view_specs
 from credit301.errors import FeatureStoreError
 from credit301.workspace import Workspace
-from feature_repo.store import open_store
+from feature_repo.store import open_store, reachable
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -43,15 +42,10 @@ def materialize(workspace: Workspace) -> dict[str, Any]:
         raise FeatureStoreError("The feature marts are empty.", hint="Run `credit301 build` after data has landed.")
     as_of = max(moments).replace(tzinfo=UTC)
     store = open_store(workspace)
-    try:
+    with reachable():
         apply(workspace, store)
         console.say(f"materializing {len(newest)} views of {workspace.name} as of {as_of:%Y-%m-%d %H:%M:%S}")
         store.materialize(start_date=as_of - timedelta(seconds=1), end_date=as_of)
-    except RedisError as error:
-        raise FeatureStoreError(
-            f"The online store cannot be reached: {type(error).__name__}.",
-            hint="Start it with `credit301 up`, or set CREDIT301_REDIS_URL.",
-        ) from error
     rows = {name: count for name, (moment, count) in newest.items() if moment is not None}
     return {"as_of": as_of.isoformat(), "rows": rows}
 

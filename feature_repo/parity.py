@@ -10,7 +10,7 @@ import duckdb
 from credit301.derive.features import SERVICE, view_specs
 from credit301.errors import FeatureStoreError
 from credit301.workspace import Workspace
-from feature_repo.store import open_store
+from feature_repo.store import open_store, reachable
 
 
 def check_parity(workspace: Workspace, sample: int = 200, seed: int = 301) -> dict[str, Any]:
@@ -39,11 +39,12 @@ def check_parity(workspace: Workspace, sample: int = 200, seed: int = 301) -> di
     ).fetchall()
     entities = [row[0] for row in chosen]
     store = open_store(workspace)
-    online = store.get_online_features(
-        features=store.get_feature_service(SERVICE),
-        entity_rows=[{key: entity} for entity in entities],
-        full_feature_names=True,
-    ).to_dict()
+    with reachable():
+        online = store.get_online_features(
+            features=store.get_feature_service(SERVICE),
+            entity_rows=[{key: entity} for entity in entities],
+            full_feature_names=True,
+        ).to_dict()
     compared, different = 0, []
     for index, entity in enumerate(entities):
         for name, values in online.items():

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
+
+from redis.exceptions import RedisError
 
 from credit301.errors import FeatureStoreError
 from credit301.settings import Profile
@@ -34,9 +39,27 @@ def redis_connection_string(url: str) -> str:
     return ",".join(options)
 
 
+@contextmanager
+def reachable() -> Iterator[None]:
+    """Turn what Redis raises inside the block into an error that says what to do.
+
+    Raises:
+        FeatureStoreError: the online store cannot be reached, or does not let us in.
+    """
+    try:
+        yield
+    except RedisError as error:
+        raise FeatureStoreError(
+            f"The online store does not answer as it should: {type(error).__name__}.",
+            hint="Start it with `credit301 up`, or set CREDIT301_REDIS_URL, password included.",
+        ) from error
+
+
 def open_store(workspace: Workspace) -> FeatureStore:
     """The Feast store of a workspace; its files live under ``workspace.paths.feast``."""
     os.environ.setdefault("FEAST_USAGE", "False")
+    # Feast reads history through ibis, which calls a method that DuckDB 2 has renamed, once a view.
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module="ibis")
     from feast import FeatureStore
 
     settings = workspace.settings

@@ -99,6 +99,13 @@ def test_one_changed_online_value_is_found(road: Workspace) -> None:
         client.hset(key, field, kept)
 
 
+@pytest.mark.parametrize("verb", ["materialize", "parity"])
+def test_an_online_store_that_is_not_there_is_said_with_what_to_do(road: Workspace, verb: str) -> None:
+    nowhere = road.settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
+    with pytest.raises(FeatureStoreError, match=r"does not answer as it should: ConnectionError.*CREDIT301_REDIS_URL"):
+        verbs.call(verb, replace(road, settings=nowhere))
+
+
 def test_a_training_row_is_the_mart_row_of_its_decision(road: Workspace) -> None:
     built = verbs.call("training_set", road)
     assert built["rows"] > 100
