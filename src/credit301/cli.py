@@ -63,16 +63,19 @@ def _command(verb: verbs.Verb) -> Any:
     return run
 
 
-def _silence_finalisation() -> None:
-    # DuckDB's binding prints pages on types that outlive it whenever a large library still refers to them. Handlers run
-    # last in, first out: this one is registered first, so all that has something to say has said it.
+def silence_finalisation() -> None:
+    """Send what is written to standard error after this to nowhere; register it with ``atexit`` before anything else.
+
+    DuckDB's binding prints pages on types that outlive it whenever a large library still refers to them. Handlers run
+    last in, first out: one that is registered first runs when all that has something to say has said it.
+    """
     sys.stderr.flush()
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def main() -> None:
     """Entry point: an error meant for a person is printed without a trace and ends with exit code 1."""
-    atexit.register(_silence_finalisation)
+    atexit.register(silence_finalisation)
     try:
         build_app()()
     except Credit301Error as error:

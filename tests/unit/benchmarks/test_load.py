@@ -16,7 +16,7 @@ BODIES = ['{"n": 1}', '{"n": 2}']
 
 
 def load(address: str, **changes: object) -> Load:
-    given = {"kind": "bodies", "clients": 4, "seconds": 0.5, "warm_up": 0.1, "path": "/v1/decisions", "bodies": BODIES}
+    given = {"kind": "bodies", "clients": 4, "seconds": 1.0, "warm_up": 0.1, "path": "/v1/decisions", "bodies": BODIES}
     return Load(port=int(address.rsplit(":", 1)[1]), **{**given, **changes})  # type: ignore[arg-type]
 
 
@@ -30,7 +30,8 @@ def test_every_client_is_answered_and_the_answers_are_counted() -> None:
 def test_a_paced_load_is_not_faster_than_its_pace() -> None:
     with running(app(dict.fromkeys(BODIES, "{}"))) as address:
         answered = asyncio.run(run(load(address, pace=40.0)))
-    assert 0 < answered.rate <= 40.0 + 2 * 4
+    # What was due in the warm-up may be answered after it.
+    assert 0 < answered.rate <= 40.0 * 1.1
 
 
 def test_an_answer_other_than_success_ends_the_measurement() -> None:

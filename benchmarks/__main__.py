@@ -1,0 +1,76 @@
+"""``python -m benchmarks``: measure, print, and keep the figures in ``benchmarks/results/latest.json``."""
+
+from __future__ import annotations
+
+import atexit
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks import b1_decision, b2_http, b10_newcomer, results
+from benchmarks.city import City, city
+from benchmarks.results import Figure
+from credit301 import console
+from credit301.cli import silence_finalisation
+from credit301.errors import Credit301Error
+
+ON_CITY: dict[str, Callable[[City, Path], list[Figure]]] = {"B1": b1_decision.measure, "B2": b2_http.measure}
+NEWCOMER = "B10"
+REACH = {"B1": b1_decision.REACH, "B2": b2_http.REACH, NEWCOMER: b10_newcomer.REACH}
+KNOWN = tuple(f"B{number}" for number in range(1, 11))
+LATER = tuple(name for name in KNOWN if name not in REACH)
+
+
+def chosen(only: str) -> tuple[str, ...]:
+    """The ids in ``only`` (``B1,B2``); all but B10, which takes long and downloads, where it is empty.
+
+    Raises:
+        typer.BadParameter: there is no such figure.
+    """
+    asked = [name.strip().upper() for name in only.split(",") if name.strip()]
+    unknown = [name for name in asked if name not in KNOWN]
+    if unknown:
+        raise typer.BadParameter(f"there is no {', '.join(unknown)}; the figures are {', '.join(KNOWN)}")
+    return tuple(dict.fromkeys(asked)) or tuple(name for name in KNOWN if name != NEWCOMER)
+
+
+def main(
+    only: Annotated[str, typer.Option(help="Only these figures, such as B1,B2. 只测这些指标。")] = "",
+    home: Annotated[
+        Path | None,
+        typer.Option(help="Keep the city here, and use it again. 保留并复用城市数据的目录。"),
+    ] = None,
+) -> None:
+    """性能基准。Measure each figure beside its peer and its floor."""
+    wanted = chosen(only)
+    for name in wanted:
+        if name in LATER:
+            console.say(f"{name} is not measured yet · 尚未测量")
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory(prefix="credit301-bench-") as temporary:
+        folder = Path(temporary)
+        on_city = [name for name in wanted if name in ON_CITY]
+        if on_city:
+            with city(home or folder) as place:
+                for name in on_city:
+                    console.say(f"== {name}")
+                    figures += ON_CITY[name](place, folder)
+        if NEWCOMER in wanted:
+            figures += b10_newcomer.measure(folder)
+    if figures:
+        results.show(results.write(figures), REACH, {figure.id for figure in figures})
+
+
+if __name__ == "__main__":
+    atexit.register(silence_finalisation)
+    # Those of the libraries' own insides, which nobody here can act on.
+    warnings.simplefilter("ignore")
+    try:
+        typer.run(main)
+    except Credit301Error as failure:
+        console.say(f"error: {failure}")
+        raise SystemExit(1) from failure

