@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Collection, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -98,7 +99,7 @@ def show(results: Results, reach: dict[str, str], measured: Collection[str]) -> 
         ("figure", "unit", "ours", "min-max", "peer", "floor", "x peer", "x floor", "reached"),
         [
             (
-                f"{figure.id} {figure.what}",
+                f"{figure.id} {_in_short(figure.what)}",
                 figure.unit,
                 _short(figure.ours),
                 f"{_short(figure.spread[0])}-{_short(figure.spread[1])}",
@@ -125,3 +126,8 @@ def ratio(figure: Figure, other: float | None) -> str:
     if not other or not figure.ours:
         return "-"
     return f"{figure.ours / other if figure.unit.endswith('/s') else other / figure.ours:.2f}"
+
+
+def _in_short(what: str) -> str:
+    """What is measured without its remarks, which stand in the file: a table cell has room for a few words."""
+    return re.sub(r"\s*\([^)]*\)", "", what).replace("one decision in process: ", "in process: ")

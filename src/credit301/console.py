@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 _progress = Console(stderr=True, highlight=False)
-_output = Console(highlight=False)
+# In a log or a pipe there is no window to fit into: tables are as wide as they need, within reason.
+_LOG_WIDTH = 140
+_output = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _LOG_WIDTH)
 
 
 def say(message: str) -> None:
