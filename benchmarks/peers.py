@@ -48,7 +48,7 @@ def _learnt_from(city: City) -> pd.DataFrame:
     """The features of the training set. Each may be missing, which MLflow infers where one of the rows lacks it."""
     import pandas as pd
 
-    frame = pd.read_parquet(city.workspace.paths.root / "training" / "training_set.parquet")
+    frame = pd.read_parquet(city.workspace.paths.training_set)
     features = frame[[name for name in frame.columns if "__" in name]]
     return pd.concat([features, features.tail(1).map(lambda _: None).astype(features.dtypes)], ignore_index=True)
 

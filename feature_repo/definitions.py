@@ -42,7 +42,7 @@ def feature_view(workspace: Workspace, spec: FeatureViewSpec, of: Entity) -> Fea
         ],
         source=FileSource(
             name=f"{spec.name}_mart",
-            path=str(workspace.paths.marts / f"{spec.mart}.parquet"),
+            path=str(workspace.paths.mart(spec.mart)),
             timestamp_field="event_timestamp",
             created_timestamp_column="created_timestamp",
         ),

@@ -51,7 +51,7 @@ def materialize(workspace: Workspace) -> dict[str, Any]:
 
 
 def _newest(workspace: Workspace, mart: str) -> tuple[datetime | None, int]:
-    path = workspace.paths.marts / f"{mart}.parquet"
+    path = workspace.paths.mart(mart)
     if not path.exists():
         raise FeatureStoreError(f"The mart {mart} is missing.", hint="Run `credit301 build` first.")
     query = "select event_timestamp, count(*) from read_parquet($1) group by all order by 1 desc limit 1"

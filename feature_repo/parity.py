@@ -22,7 +22,7 @@ def check_parity(workspace: Workspace, sample: int = 200, seed: int = 301) -> di
     key = workspace.entity.key
     offline: dict[str, dict[str, Any]] = {}
     for spec in view_specs(workspace):
-        path = str(workspace.paths.marts / f"{spec.mart}.parquet")
+        path = str(workspace.paths.mart(spec.mart))
         query = "select * from read_parquet($1) qualify event_timestamp = max(event_timestamp) over ()"
         cursor = duckdb.execute(query, [path])
         names = [column[0] for column in cursor.description or ()]

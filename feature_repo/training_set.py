@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from credit301 import console
+from credit301.derive.dbt import LABELS_MODEL
 from credit301.derive.features import SERVICE
 from credit301.errors import FeatureStoreError
 from credit301.workspace import Workspace
 from feature_repo.materialize import apply
 from feature_repo.store import open_store
-
-LABELS = "training_labels"
-
-
-def training_set_path(workspace: Workspace) -> Path:
-    """Where the training set is written."""
-    return workspace.paths.root / "training" / "training_set.parquet"
 
 
 def build_training_set(workspace: Workspace) -> dict[str, Any]:
@@ -32,7 +25,7 @@ def build_training_set(workspace: Workspace) -> dict[str, Any]:
     Raises:
         FeatureStoreError: there are no labels.
     """
-    path = workspace.paths.marts / f"{LABELS}.parquet"
+    path = workspace.paths.mart(LABELS_MODEL)
     labels = duckdb.read_parquet(str(path)).df() if path.exists() else None
     if labels is None or labels.empty:
         raise FeatureStoreError(
@@ -51,7 +44,7 @@ def build_training_set(workspace: Workspace) -> dict[str, Any]:
     joined = joined.rename(columns={"event_timestamp": "decision_time"})
     joined["decision_time"] = joined["decision_time"].dt.tz_localize(None)
     joined = joined.sort_values(["decision_time", workspace.entity.key], kind="stable").reset_index(drop=True)
-    target = training_set_path(workspace)
+    target = workspace.paths.training_set
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_suffix(".partial")
     joined.to_parquet(partial, index=False)

@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from credit301.derive.dbt import LABELS_MODEL, feature_model_name
 from credit301.domain.policy import Outcome, Scalar
 from credit301.errors import NotFound, WarehouseError
 from credit301.model import bundle as bundles
@@ -18,7 +19,6 @@ from credit301.model.scorer import NothingKnown
 from credit301.workspace import Workspace
 from serving.judge import Judgement, Loaded
 
-LABELS = "training_labels"
 REPORT = "decisions.parquet"
 _SCHEMA = pa.schema(
     [
@@ -95,13 +95,13 @@ def decide_all(workspace: Workspace, loaded: Loaded, amount: Decimal, term_month
 
 def _entities(workspace: Workspace, loaded: Loaded) -> Iterator[tuple[str, list[Scalar]]]:
     """Keys with the newest values known, in plan order, of entities without a label."""
-    marts = workspace.paths.marts
-    views = {view.name: marts / f"feature_{view.name}.parquet" for view in loaded.manifest.views}
+    paths = workspace.paths
+    views = {view.name: paths.mart(feature_model_name(view.name)) for view in loaded.manifest.views}
     there = {name: path for name, path in views.items() if path.is_file()}
     if not there:
         raise NotFound("There is no feature mart to decide on.", hint="Build first: credit301 build.")
     key = _quoted(workspace.entity.key)
-    labels = marts / f"{LABELS}.parquet"
+    labels = paths.mart(LABELS_MODEL)
     known = f"select {key} from read_parquet({_text(labels)})" if labels.is_file() else "select null limit 0"
     everyone = " union ".join(f"select {key} as entity from read_parquet({_text(path)})" for path in there.values())
     joins, columns = [], []

@@ -97,15 +97,17 @@ def sample(workspace: Workspace) -> str:
     """
     import duckdb
 
+    from credit301.derive.dbt import LABELS_MODEL, feature_model_name
+
     key = workspace.entity.key
-    marts = [workspace.paths.marts / f"feature_{source.name}.parquet" for source in workspace.featured()]
+    marts = [workspace.paths.mart(feature_model_name(source.name)) for source in workspace.featured()]
     there = [path for path in marts if path.is_file()]
     if not there:
         raise NotFound(
             "There is no feature mart to take a sample from.", hint="Run: credit301 build, credit301 materialize."
         )
     rows = " union all ".join(f'select distinct "{key}" as key from read_parquet(?)' for _ in there)
-    labels = workspace.paths.marts / "training_labels.parquet"
+    labels = workspace.paths.mart(LABELS_MODEL)
     unknown = f'where key not in (select "{key}" from read_parquet(?))' if labels.is_file() else ""
     query = f"select key from ({rows}) {unknown} group by key order by count(*) desc, md5(key) limit 1"
     files = [str(path) for path in (*there, labels) if path.is_file()]

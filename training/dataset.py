@@ -20,7 +20,6 @@ LABEL = "label"
 NAMED = 5
 KNOWN_AT = "label_known_at"
 SEPARATOR = "__"
-FILE = "training/training_set.parquet"
 """Where the verb ``training_set`` leaves it, below the workspace's files."""
 
 
@@ -59,7 +58,7 @@ class TrainingSet:
         Raises:
             NotFound: it has not been run.
         """
-        path = workspace.paths.root / FILE
+        path = workspace.paths.training_set
         if not path.is_file():
             raise NotFound(f"{workspace.name} has no training set.", hint="Run: credit301 training-set.")
         return cls(pd.read_parquet(path), workspace.entity.key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
@@ -72,25 +73,28 @@ class Settings(BaseSettings):
         Raises:
             ConfigError: outside the embedded profile, when ``CREDIT301_REDIS_URL`` is not set.
         """
-        if self.redis_url or self.profile is not Profile.EMBEDDED:
-            return self._address("redis_url", "")
-        return f"redis://:{self.secret('redis_password')}@{self.host}:{self.redis_port}/0"
+        return self._address(
+            "redis_url", lambda: f"redis://:{self.secret('redis_password')}@{self.host}:{self.redis_port}/0"
+        )
 
     def mlflow_address(self) -> str:
         """URL of the MLflow tracking server and registry."""
-        return self._address("mlflow_url", f"http://{self.host}:{self.mlflow_port}")
+        return self._address("mlflow_url", lambda: f"http://{self.host}:{self.mlflow_port}")
 
     def exchange_address(self) -> str:
         """Base URL of the data exchange that HTTP sources are pulled from."""
-        return self._address("exchange_url", f"http://{self.host}:{self.exchange_port}")
+        return self._address("exchange_url", lambda: f"http://{self.host}:{self.exchange_port}")
 
     def postgres_address(self, database: str) -> str:
         """``postgresql://`` URL of one of the platform's databases."""
-        if self.postgres_url or self.profile is not Profile.EMBEDDED:
-            return f"{self._address('postgres_url', '').rstrip('/')}/{database}"
-        return f"postgresql://credit301:{self.secret('postgres_password')}@{self.host}:{self.postgres_port}/{database}"
+        address = self._address(
+            "postgres_url",
+            lambda: f"postgresql://credit301:{self.secret('postgres_password')}@{self.host}:{self.postgres_port}",
+        )
+        return f"{address.rstrip('/')}/{database}"
 
-    def _address(self, name: str, embedded: str) -> str:
+    def _address(self, name: str, embedded: Callable[[], str]) -> str:
+        # Asked for only where it is needed: the embedded address of a server may make that server's password.
         value = str(getattr(self, name))
         if value:
             return value
@@ -99,7 +103,7 @@ class Settings(BaseSettings):
                 f"{PREFIX}{name.upper()} is not set.",
                 hint=f"The {self.profile} profile needs it; .env.example lists every variable.",
             )
-        return embedded
+        return embedded()
 
     def secret(self, name: str) -> str:
         """A secret by name: from ``CREDIT301_<NAME>``, else (embedded profile only) made once and kept.

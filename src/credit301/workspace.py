@@ -134,6 +134,15 @@ class Paths:
         """Marts exported as Parquet."""
         return self.root / "marts"
 
+    def mart(self, name: str) -> Path:
+        """The exported mart called ``name``."""
+        return self.marts / f"{name}.parquet"
+
+    @property
+    def training_set(self) -> Path:
+        """Labels with the features known at each decision."""
+        return self.root / "training" / "training_set.parquet"
+
     @property
     def feast(self) -> Path:
         """The Feast repository and registry."""

@@ -17,6 +17,7 @@ from credit301.derive import HEADER
 from credit301.workspace import Workspace
 
 LANDING_SCHEMA = "landing"
+LABELS_MODEL = "training_labels"
 EPOCH = "cast('1970-01-01' as timestamp)"
 SQL_HEADER = "{# " + HEADER + " #}\n"
 COMPARISONS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "ne": "<>"}
@@ -41,7 +42,7 @@ def project_files(workspace: Workspace) -> dict[str, str]:
     for contract in workspace.featured():
         files[f"marts/{feature_model_name(contract.name)}.sql"] = feature_sql(workspace, contract)
     files["intermediate/int_feature_spine.sql"] = spine_sql(workspace)
-    files["marts/training_labels.sql"] = labels_sql(workspace)
+    files[f"marts/{LABELS_MODEL}.sql"] = labels_sql(workspace)
     files["models.yml"] = _models_yml(workspace)
     return files
 
@@ -109,7 +110,7 @@ moments as (
   where first_known <= {{{{ as_of() }}}}
   union
   select {key}, decision_time as as_of
-  from {{{{ ref('training_labels') }}}}{monthly}
+  from {{{{ ref('{LABELS_MODEL}') }}}}{monthly}
 )
 
 select {key}, as_of
@@ -328,7 +329,7 @@ def _models_yml(workspace: Workspace) -> str:
     label_types = {key: "varchar", "decision_time": "timestamp", "label": "integer"}
     models.append(
         {
-            "name": "training_labels",
+            "name": LABELS_MODEL,
             "description": "Outcomes to learn from: label 1 for a default.",
             "config": {"contract": {"enforced": not hasattr(workspace.definition.split, "column")}},
             "columns": [
@@ -360,7 +361,7 @@ def _models_yml(workspace: Workspace) -> str:
                 "ml",
                 "Risk models",
                 "Sub-models and ensemble learn from these features.",
-                ["ref('training_labels')"],
+                [f"ref('{LABELS_MODEL}')"],
             ),
         )
     ]
