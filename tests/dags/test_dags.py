@@ -12,8 +12,6 @@ import pytest
 
 from tests.dags.conftest import DAGS
 
-pytestmark = pytest.mark.xdist_group("airflow")
-
 SOURCES = {
     "bank_loan",
     "bank_repayment",

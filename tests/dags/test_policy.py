@@ -6,10 +6,6 @@ import json
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
-import pytest
-
-pytestmark = pytest.mark.xdist_group("airflow")
-
 TASK_FAILURE = {
     "dag_run": SimpleNamespace(dag_id="ingest_tax_declaration", run_id="manual__1"),
     "task_instance": SimpleNamespace(task_id="ingest", try_number=3),

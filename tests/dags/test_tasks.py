@@ -15,7 +15,6 @@ import pytest
 from credit301.errors import ConfigError, Credit301Error, GateRefused, SourceError
 from tests.conftest import REPOSITORY, TinyWorkspace
 
-pytestmark = pytest.mark.xdist_group("airflow")
 WUHAN = str(REPOSITORY / "workspaces" / "wuhan")
 
 

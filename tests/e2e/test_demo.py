@@ -20,7 +20,7 @@ from credit301.stack.supervisor import MARKER
 from tests.conftest import REPOSITORY
 from tests.support.ports import free_ports
 
-pytestmark = [pytest.mark.server, pytest.mark.xdist_group("e2e"), pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.server, pytest.mark.timeout(1200)]
 ENTERPRISES = 1500
 CREDIT301 = Path(sys.prefix) / "bin" / "credit301"
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.server, pytest.mark.xdist_group("road")]
+pytestmark = [pytest.mark.server]
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from credit301.workspace import Workspace
 from tests.conftest import REPOSITORY
 from tests.support.ports import free_ports
 
-pytestmark = [pytest.mark.server, pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.server]
 FEW = ["postgres", "redis", "site"]
 
 
