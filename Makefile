@@ -64,6 +64,7 @@ lock: setup ## resolve the locks anew within pyproject.toml's floors 更新锁�
 	@$(LOCK) --extra platform --extra dev --upgrade --output-file locks/dev.txt
 	@$(LOCK) --extra platform --constraint locks/dev.txt --output-file locks/platform.txt
 	@$(LOCK) --constraint locks/dev.txt --output-file locks/serving.txt
+	@$(LOCK) --extra platform --extra spark --constraint locks/dev.txt --output-file locks/spark.txt
 
 newcomer-safe: ## demo of a clean clone on free ports, beside whatever runs here 以干净克隆验证演示
 	@bash scripts/newcomer.sh

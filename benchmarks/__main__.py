@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import b1_decision, b2_http, b10_newcomer, results
+from benchmarks import b1_decision, b2_http, b4_materialize, b10_newcomer, results
 from benchmarks.city import City, city
 from benchmarks.results import Figure
 from credit301 import console
@@ -19,8 +19,14 @@ from credit301.cli import silence_finalisation
 from credit301.errors import Credit301Error
 
 ON_CITY: dict[str, Callable[[City, Path], list[Figure]]] = {"B1": b1_decision.measure, "B2": b2_http.measure}
+ALONE: dict[str, Callable[[Path], list[Figure]]] = {"B4": b4_materialize.measure}
 NEWCOMER = "B10"
-REACH = {"B1": b1_decision.REACH, "B2": b2_http.REACH, NEWCOMER: b10_newcomer.REACH}
+REACH = {
+    "B1": b1_decision.REACH,
+    "B2": b2_http.REACH,
+    "B4": b4_materialize.REACH,
+    NEWCOMER: b10_newcomer.REACH,
+}
 KNOWN = tuple(f"B{number}" for number in range(1, 11))
 LATER = tuple(name for name in KNOWN if name not in REACH)
 
@@ -59,6 +65,10 @@ def main(
                 for name in on_city:
                     console.say(f"== {name}")
                     figures += ON_CITY[name](place, folder)
+        for name in wanted:
+            if name in ALONE:
+                console.say(f"== {name}")
+                figures += ALONE[name](folder)
         if NEWCOMER in wanted:
             figures += b10_newcomer.measure(folder)
     if figures:

@@ -16,20 +16,22 @@ import numpy as np
 import uvloop
 
 from benchmarks import peers
-from benchmarks.city import City
+from benchmarks.city import CLIENT, City
 from benchmarks.harness import Call, Measured, Round, calling, settled_memory, time_in_turn
 from benchmarks.results import Figure
-from credit301.features.feast_wire import entity_key
+from credit301.features.packed_wire import entity_key
+from credit301.governance.audit.writer import AuditWriter
 from credit301.model.booster import Booster
-from serving.decide import Application, DecisionFlow
+from serving.decide import Application, Caller, DecisionFlow
 from serving.features import OnlineStore
 from serving.judge import Loaded
 from serving.metrics import Metrics
 from serving.models import ModelHolder
+from serving.permission import ConsentGate
 
 REACH = "p50 <= 2 x floor, and >= 20 x faster than the peer"
 WHAT = (
-    "one decision in process: features read, sub-models, ensemble, rules, limit and price, reasons"
+    "one decision in process: consent and features read, audited, sub-models, ensemble, rules, limit and price, reasons"
     " (without ring tags and evidence record, which do not exist yet)"
 )
 FLOOR_TIMES = 2.0
@@ -52,7 +54,7 @@ def measure(city: City, folder: Path) -> list[Figure]:
         _decisions(city, models, runner) as ours,
         _bare(city, loaded) as floor,
     ):
-        peer = peers.decide_in_process(city, peers.package(city, folder))
+        peer = peers.decide_in_process(city, folder)
         contenders = {
             "ours": (ours, CALLS),
             "floor": (calling(floor), CALLS),
@@ -81,8 +83,10 @@ def _figure(share: float, taken: dict[str, Measured]) -> Figure:
 def _decisions(city: City, models: ModelHolder, runner: asyncio.Runner) -> Iterator[Round]:
     """The way that the endpoint goes, without HTTP."""
     workspace = city.workspace
-    store = OnlineStore(workspace.settings.redis_address())
-    flow = DecisionFlow(workspace.name, workspace.entity, store, models)
+    store = OnlineStore(workspace.settings.redis_address(), ConsentGate.of(workspace))
+    audit = AuditWriter.of(workspace)
+    flow = DecisionFlow(workspace.name, workspace.entity, store, models, audit)
+    caller = Caller(CLIENT, "benchmark")
     asked = [Application(entity, AMOUNT, TERM) for entity in city.entities]
 
     async def decide(first: int, count: int) -> list[float]:
@@ -90,7 +94,7 @@ def _decisions(city: City, models: ModelHolder, runner: asyncio.Runner) -> Itera
         taken = []
         for number in range(first, first + count):
             start = clock()
-            await flow.decide(asked[number % len(asked)])
+            await flow.decide(asked[number % len(asked)], caller)
             taken.append((clock() - start) / 1000)
         return taken
 
@@ -99,6 +103,7 @@ def _decisions(city: City, models: ModelHolder, runner: asyncio.Runner) -> Itera
         yield lambda first, count: runner.run(decide(first, count))
     finally:
         runner.run(store.close())
+        audit.close()
 
 
 @contextmanager
@@ -126,7 +131,7 @@ def _bare(city: City, loaded: Loaded) -> Iterator[Call]:
         commands, rows = [], []
         for entity in city.entities:
             key = entity_key(plan.project, plan.join_key, entity)
-            commands.append(hiredis.pack_command(("HMGET", key, *plan.fields)))  # type: ignore[arg-type]
+            commands.append(hiredis.pack_command(("HMGET", key, *plan.views)))  # type: ignore[arg-type]
             vector = loaded.scorer.encode_row(plan.decode(read(commands[-1])).values)
             rows.append([(b.raw, vector[p]) for b, p in zip(boosters, places, strict=True) if _known(vector[p])])
 

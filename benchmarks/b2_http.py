@@ -22,14 +22,12 @@ from benchmarks.servers import Command, running
 from credit301 import console
 from credit301.derive.features import SERVICE
 from credit301.settings import PREFIX
-from feature_repo.store import HERE, open_store
 from serving.auth import HEADER
 from tests.support.ports import free_ports
 
 REACH = "p99 <= 10 ms; >= 1,000 decisions/s with 32 clients; >= 10 x the peer's rate"
 WHAT = "decisions over HTTP, {} (no evidence is written before the answer: there is none yet)"
 PATH = "/v1/decisions"
-CONFIGURATION = HERE / "store.embedded.yaml"
 P99_MS = 10.0
 RATE, RATE_UNIT = 1000.0, "decisions/s"
 PEER_TIMES = 10.0
@@ -157,11 +155,12 @@ def _echo(folder: Path, load: Load, port: int) -> Iterator[Load]:
 def _peer(city: City, folder: Path, features: int, model: int) -> Iterator[Load]:
     """``feast serve`` and ``mlflow models serve``, each with one worker; the load of a caller that asks both."""
     package = peers.package(city, folder)
-    open_store(city.workspace)  # puts into the environment what the store's configuration reads
+    peers.stock_store(city, folder)
     binaries = Path(sys.executable).parent
+    feast: Command = [binaries / "feast", "--feature-store-yaml", peers.configuration(city, folder), "serve"]
+    feast += ["--no-access-log", "--host", HOST, "--port", str(features)]
     # Without a limit of requests, or its only worker would be replaced in the middle of a round.
-    feast: Command = [binaries / "feast", "--feature-store-yaml", CONFIGURATION, "serve", "--no-access-log"]
-    feast += ["--host", HOST, "--port", str(features), "--max-requests", "0", "--max-requests-jitter", "0"]
+    feast += ["--max-requests", "0", "--max-requests-jitter", "0"]
     mlflow: Command = [binaries / "mlflow", "models", "serve", "--model-uri", package, "--env-manager", "local"]
     mlflow += ["--host", HOST, "--port", str(model), "--workers", "1"]
     # It looks for its web server on the path.

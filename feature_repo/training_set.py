@@ -25,6 +25,10 @@ def build_training_set(workspace: Workspace) -> dict[str, Any]:
     Raises:
         FeatureStoreError: there are no labels.
     """
+    if workspace.definition.labels is None:
+        raise FeatureStoreError(
+            f"{workspace.name} declares no labels.", hint="Add labels and split to its workspace.yaml."
+        )
     path = workspace.paths.mart(LABELS_MODEL)
     labels = duckdb.read_parquet(str(path)).df() if path.exists() else None
     if labels is None or labels.empty:

@@ -11,9 +11,12 @@ from credit301.workspace import Workspace
 
 def materialize(workspace: Workspace) -> dict[str, Any]:
     """Register the feature views in Feast and write the newest features to Redis. 注册特征视图并写入在线库。"""
+    from credit301.governance.lineage.events import recorded
+    from credit301.governance.lineage.graph import Layer
     from feature_repo.materialize import materialize as run
 
-    return run(workspace)
+    with recorded(workspace, "materialize", [(Layer.FEATURE, contract.name) for contract in workspace.featured()]):
+        return run(workspace)
 
 
 def training_set(workspace: Workspace) -> dict[str, Any]:

@@ -22,15 +22,20 @@ from starlette.staticfiles import StaticFiles
 from swagger_ui_bundle import swagger_ui_path  # type: ignore[import-untyped]
 
 from credit301.errors import Credit301Error
+from credit301.governance.audit.writer import AuditWriter
+from credit301.governance.consent.desk import ConsentDesk
+from credit301.governance.masking import scrub
 from credit301.identity import uscc
 from credit301.workspace import Workspace
 from serving import errors, openapi, status
 from serving.auth import HEADER, ApiKeys
-from serving.decide import DecisionFlow
+from serving.consents import ConsentApi
+from serving.decide import Caller, DecisionFlow
 from serving.errors import ApiError, Problem
 from serving.features import OnlineStore
 from serving.metrics import Metrics
 from serving.models import Champion, ModelHolder
+from serving.permission import ConsentGate
 from serving.requests import ApplicationReader
 
 log = logging.getLogger("credit301.serving")
@@ -75,7 +80,8 @@ class Service:
         self._key = key
         self._keys = ApiKeys.from_settings(settings)
         self._metrics = Metrics(shared=shared_metrics)
-        self._store = OnlineStore(settings.redis_address())
+        self._store = OnlineStore(settings.redis_address(), ConsentGate.of(workspace))
+        self._audit = AuditWriter.of(workspace)
         self._models = ModelHolder(self._metrics, key)
         self._champion: Champion | None = None
         if bundle is not None:
@@ -89,11 +95,13 @@ class Service:
                 folder=workspace.paths.bundles,
                 interval=poll_interval,
             )
-        self._flow = DecisionFlow(workspace.name, workspace.entity, self._store, self._models)
-        self._reader = ApplicationReader(key, EXAMPLE_USCC if workspace.entity.format == "uscc" else "E1")
+        self._flow = DecisionFlow(workspace.name, workspace.entity, self._store, self._models, self._audit)
+        example = EXAMPLE_USCC if workspace.entity.format == "uscc" else "E1"
+        self._reader = ApplicationReader(key, example)
+        self._consents = ConsentApi(ConsentDesk.of(workspace, self._audit), key, example)
         self._encode = msgspec.json.Encoder().encode
         title = f"{workspace.title.zh} {workspace.title.en}"
-        document = openapi.document(package_version("credit301"), title, self._reader.type)
+        document = openapi.document(package_version("credit301"), title, self._reader.type, self._consents.types)
         self._document = self._encode(document)
         self._page_document = self._encode(openapi.for_page(document))
 
@@ -102,6 +110,10 @@ class Service:
         return Starlette(
             routes=[
                 Route("/v1/decisions", self._guard(self._decide), methods=["POST"]),
+                *(
+                    Route(path, self._guard(self._consent(handler, status_code)), methods=["POST"])
+                    for path, (handler, status_code) in self._consents.routes.items()
+                ),
                 Route("/v1/model", self._guard(self._model), methods=["GET"]),
                 Route("/healthz", self._health, methods=["GET"]),
                 Route("/readyz", self._ready, methods=["GET"]),
@@ -127,6 +139,7 @@ class Service:
                 with contextlib.suppress(asyncio.CancelledError):
                     await follower
             await self._store.close()
+            self._audit.close()
 
     def _guard(self, handler: Callable[[Request, str, str], Awaitable[Response]]) -> Handler:
         """``handler`` behind the API key, every foreseen error told in the one shape and counted."""
@@ -151,7 +164,7 @@ class Service:
         return errors.response(problem, request_id)
 
     async def _decide(self, request: Request, request_id: str, caller: str) -> Response:
-        decision = await self._flow.decide(await self._reader.read(request))
+        decision = await self._flow.decide(await self._reader.read(request), Caller(caller, scrub(request_id)))
         self._metrics.decided(decision)
         log.info(
             "%s %s %s %s %s us",
@@ -162,6 +175,14 @@ class Service:
             decision.timings_us.total,
         )
         return self._json(decision, request_id)
+
+    def _consent(
+        self, handler: Callable[[Request, str], Awaitable[msgspec.Struct]], status_code: int
+    ) -> Callable[[Request, str, str], Awaitable[Response]]:
+        async def answer(request: Request, request_id: str, caller: str) -> Response:
+            return self._json(await handler(request, caller), request_id, status_code)
+
+        return answer
 
     async def _model(self, _: Request, request_id: str, __: str) -> Response:
         return self._json(status.model_status(self._models, self._champion), request_id)

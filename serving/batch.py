@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import uuid
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -11,9 +13,16 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from credit301 import console
 from credit301.derive.dbt import LABELS_MODEL, feature_model_name
 from credit301.domain.policy import Outcome, Scalar
 from credit301.errors import NotFound, WarehouseError
+from credit301.governance.audit.entry import Entry, Event
+from credit301.governance.audit.writer import AuditWriter
+from credit301.governance.consent.coverage import Asking, ConsentMissing, ConsentRule, Coverage
+from credit301.governance.consent.ledger import ledger_of
+from credit301.governance.consent.records import standing
+from credit301.identity.keyed_hash import KeyedHash
 from credit301.model import bundle as bundles
 from credit301.model.scorer import NothingKnown
 from credit301.workspace import Workspace
@@ -51,17 +60,21 @@ def newest_bundle(folder: Path) -> Path:
     return max(found)[1]
 
 
-def decide_all(workspace: Workspace, loaded: Loaded, amount: Decimal, term_months: int) -> dict[str, Any]:
-    """Decide on every entity that has features and no outcome to learn from, and write the decisions as Parquet.
+def decide_all(
+    workspace: Workspace, loaded: Loaded, amount: Decimal, term_months: int, asking: Asking
+) -> dict[str, Any]:
+    """Decide on every entity that has features, no outcome to learn from, and consents; write the decisions as Parquet.
 
     Args:
         workspace: whose marts are read.
         loaded: decides.
         amount: yuan that each is taken to ask for.
         term_months: months that each is taken to ask for.
+        asking: by whose consents it is read, as the ledger has them now.
 
     Returns:
-        Counts by outcome and band, the sum of limits, the mean rate over approvals, and the file's path.
+        Counts by outcome (``without_consent``: not decided on) and band, the sum of limits, the mean rate over
+        approvals, and the file's path.
 
     Raises:
         NotFound: no feature mart has been built.
@@ -69,12 +82,21 @@ def decide_all(workspace: Workspace, loaded: Loaded, amount: Decimal, term_month
         ModelError: a value does not fit the model.
     """
     rows: list[dict[str, Any]] = []
-    without_data = 0
-    for entity, values in _entities(workspace, loaded):
-        try:
-            rows.append(_row(entity, loaded.judge(values, amount, term_months)))
-        except NothingKnown:
-            without_data += 1
+    without_data = without_consent = 0
+    with AuditWriter.of(workspace) as audit:
+        gate = _Gate(workspace, loaded, asking, audit)
+        for entity, values in _entities(workspace, loaded):
+            if not gate.admits(entity, values):
+                without_consent += 1
+                continue
+            try:
+                rows.append(_row(entity, loaded.judge(values, amount, term_months)))
+            except NothingKnown:
+                without_data += 1
+    if without_consent:
+        console.say(
+            f"没有有效授权、未作决策：{without_consent} 家 · without consent, not decided on: {without_consent}"
+        )
     path = workspace.paths.reports / REPORT
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), path)
@@ -84,6 +106,7 @@ def decide_all(workspace: Workspace, loaded: Loaded, amount: Decimal, term_month
         "model": loaded.manifest.version,
         "decided": len(rows),
         "without_data": without_data,
+        "without_consent": without_consent,
         "approved": len(approved),
         "declined": len(rows) - len(approved),
         "approved_by_band": {name: sum(row["band"] == name for row in approved) for name in bands},
@@ -91,6 +114,51 @@ def decide_all(workspace: Workspace, loaded: Loaded, amount: Decimal, term_month
         "mean_annual_rate": _mean([row["annual_rate"] for row in approved]),
         "path": str(path),
     }
+
+
+class _Gate:
+    """Consent for a whole file, from the ledger itself; every entity that is read or refused is on record."""
+
+    def __init__(self, workspace: Workspace, loaded: Loaded, asking: Asking, audit: AuditWriter) -> None:
+        self._rule = ConsentRule.of(workspace)
+        self._ledger = ledger_of(workspace)
+        self._named = KeyedHash.from_settings(workspace.settings)
+        self._loaded = loaded
+        self._asking = asking
+        self._audit = audit
+        self._application = f"decide_all-{uuid.uuid4()}"
+        reason = workspace.definition.governance.consent.reason
+        if reason is not None:
+            console.say(f"无需授权：{reason.zh} · no consent needed: {reason.en}")
+
+    def admits(self, entity: str, values: list[Scalar]) -> bool:
+        """Whether ``entity`` may be decided on; what of ``values`` no consent covers is emptied."""
+        named = self._named(entity)
+        standings = standing(self._ledger.records(named)) if self._rule.enforced else ()
+        now = time.time_ns() // 1000
+        coverage = self._rule.cover(standings, self._loaded.plan.views, self._asking, now)
+        try:
+            self._rule.require(coverage, self._loaded.indispensable)
+        except ConsentMissing:
+            self._record(named, Event.REFUSED, Coverage((), coverage.withheld, ()))
+            return False
+        self._loaded.plan.withhold(values, coverage.withheld)
+        self._record(named, Event.READ, coverage)
+        return True
+
+    def _record(self, named: str, event: Event, coverage: Coverage) -> None:
+        self._audit.append(
+            Entry(
+                event=event,
+                who=self._asking.grantee,
+                entity=named,
+                application=self._application,
+                purpose=self._asking.purpose,
+                sources=coverage.sources,
+                consents=coverage.consents,
+                detail={**coverage.withheld},
+            )
+        )
 
 
 def _entities(workspace: Workspace, loaded: Loaded) -> Iterator[tuple[str, list[Scalar]]]:

@@ -12,11 +12,16 @@ import msgspec
 from credit301.domain.decision import Decision, DimensionResult, SourceResult, Timings, Versions
 from credit301.domain.money import CENT
 from credit301.domain.text import Text
+from credit301.errors import Credit301Error
+from credit301.governance.audit.entry import Entry, Event
+from credit301.governance.audit.writer import AuditWriter
+from credit301.governance.consent.coverage import Asking, ConsentMissing, Coverage
 from credit301.identity.entity_key import KeyForm, normalise
 from credit301.model.bundle import Manifest
 from credit301.model.scorer import Score
 from serving.errors import NO_MODEL, ApiError, unknown_enterprise
-from serving.features import OnlineStore
+from serving.features import FeatureRow, OnlineStore
+from serving.judge import Loaded
 from serving.models import ModelHolder
 
 
@@ -28,6 +33,13 @@ class Application(msgspec.Struct, frozen=True):
     term_months: int
 
 
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks, by its authenticated name, and the number of its request or application."""
+
+    name: str
+    application: str
+
+
 class DecisionFlow:
     """Decides on applications with the model in use.
 
@@ -36,19 +48,25 @@ class DecisionFlow:
         form: what the workspace says about its entity's key.
         store: where features are read.
         models: holds the model in use.
+        audit: where each read is recorded before it is answered.
     """
 
-    def __init__(self, workspace: str, form: KeyForm, store: OnlineStore, models: ModelHolder) -> None:
+    def __init__(
+        self, workspace: str, form: KeyForm, store: OnlineStore, models: ModelHolder, audit: AuditWriter
+    ) -> None:
+        self._audit = audit
         self._workspace = workspace
         self._form = form
         self._store = store
         self._models = models
 
-    async def decide(self, application: Application) -> Decision:
-        """Decide on ``application``.
+    async def decide(self, application: Application, caller: Caller) -> Decision:
+        """Decide on ``application``, by the consent that the enterprise has given to ``caller``.
 
         Raises:
             Refusal: the key, amount or term cannot be decided on.
+            ConsentMissing: consent does not cover what is needed.
+            AuditError: the read could not be recorded.
             ApiError: no model is in use, or the store has nothing on the entity.
             FeatureStoreError: the store cannot be read.
             ModelError: the store holds something else than the model was promoted for.
@@ -60,16 +78,16 @@ class DecisionFlow:
             raise ApiError(NO_MODEL)
         # Before the store is asked: an impossible request costs nothing.
         loaded.policy.check_request(application.amount, application.term_months)
-        row = await self._store.read(loaded.plan, entity)
-        if not row.found:
-            raise ApiError(unknown_enterprise(self._form.key))
+        decision_id = str(uuid.uuid4())
+        row, record = await self._read(loaded, entity, caller, decision_id)
         read = time.perf_counter_ns()
         judged = loaded.judge(row.values, application.amount, application.term_months)
         score, verdict, manifest = judged.score, judged.verdict, loaded.manifest
         scoring, policy, reasons = (nanoseconds // 1000 for nanoseconds in judged.nanoseconds)
         dimensions, sources = _results(manifest, score)
+        await self._audit.durable(record)
         return Decision(
-            decision_id=str(uuid.uuid4()),
+            decision_id=decision_id,
             workspace=self._workspace,
             entity=entity,
             outcome=verdict.outcome,
@@ -88,6 +106,8 @@ class DecisionFlow:
             missing_sources=score.missing_sources,
             versions=Versions(model=manifest.version, features=manifest.feature_version, policy=loaded.policy.version),
             features_as_of=row.as_of,
+            consents=row.coverage.consents,
+            withheld_sources=tuple(row.coverage.withheld),
             timings_us=Timings(
                 features=(read - start) // 1000,
                 scoring=scoring,
@@ -97,6 +117,39 @@ class DecisionFlow:
             ),
             decided_at=datetime.now(UTC),
         )
+
+    async def _read(self, loaded: Loaded, entity: str, caller: Caller, decision: str) -> tuple[FeatureRow, int]:
+        """What consent lets this caller read, and the number of the record that says so; refusals are recorded too."""
+        asking = Asking(caller.name)
+
+        def record(event: Event, coverage: Coverage | None = None, detail: dict[str, str] | None = None) -> int:
+            return self._audit.append(
+                Entry(
+                    event=event,
+                    who=caller.name,
+                    entity=self._store.gate.named(entity),
+                    application=caller.application,
+                    decision=decision,
+                    purpose=asking.purpose,
+                    sources=coverage.sources if coverage else (),
+                    consents=coverage.consents if coverage else (),
+                    detail={**(coverage.withheld if coverage else {}), **(detail or {})},
+                )
+            )
+
+        try:
+            row = await self._store.read(loaded.plan, entity, asking, loaded.indispensable)
+        except ConsentMissing as error:
+            await self._audit.durable(record(Event.REFUSED, detail={**error.denied}))
+            raise
+        except Credit301Error as error:
+            await self._audit.durable(record(Event.FAILED, detail={"reason": type(error).__name__}))
+            raise
+        number = record(Event.READ if row.found else Event.NOTHING, row.coverage)
+        if not row.found:
+            await self._audit.durable(number)
+            raise ApiError(unknown_enterprise(self._form.key))
+        return row, number
 
 
 def _results(manifest: Manifest, score: Score) -> tuple[tuple[DimensionResult, ...], tuple[SourceResult, ...]]:

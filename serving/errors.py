@@ -11,7 +11,9 @@ import msgspec
 from starlette.responses import Response
 
 from credit301.domain.text import NOTHING, Refusal, Text
-from credit301.errors import FeatureStoreError, ModelError
+from credit301.errors import AuditError, FeatureStoreError, ModelError
+from credit301.governance.consent.coverage import ConsentMissing
+from credit301.governance.consent.ledger import ConsentUnavailable
 from credit301.model.scorer import NothingKnown
 from serving.features import StoreUnreachable
 
@@ -89,7 +91,32 @@ UNREADABLE = Problem(
     hint=_LATER,
     headers=RETRY_AFTER,
 )
+UNRECORDED = Problem(
+    503,
+    "audit_unavailable",
+    Text(zh="无法记录本次查询，未返回任何数据。", en="The read could not be recorded, so nothing is answered."),
+    hint=_LATER,
+    headers=RETRY_AFTER,
+)
+CONSENT_UNAVAILABLE = Problem(
+    503,
+    "consent_unavailable",
+    Text(
+        zh="授权未能登记完整：台账或在线库没有响应。",
+        en="The consent is not recorded in full: the ledger or the online store did not answer.",
+    ),
+    hint=Text(zh="请重试，直到成功为止。", en="Send it again until it succeeds."),
+    headers=RETRY_AFTER,
+)
 INTERNAL = Problem(500, "internal_error", Text(zh="服务内部错误。", en="The service failed."), hint=_LATER)
+
+
+_FAILURES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Problem], ...] = (
+    (ConsentUnavailable, CONSENT_UNAVAILABLE),
+    (AuditError, UNRECORDED),
+    (StoreUnreachable, STORE_DOWN),
+    ((FeatureStoreError, ModelError), UNREADABLE),
+)
 
 
 def too_large(limit: int) -> Problem:
@@ -144,14 +171,12 @@ def of(error: Exception, key: str) -> Problem:
             return problem
         case Refusal():
             return Problem(422, error.code, error.text, field=error.field, hint=error.hint_text)
+        case ConsentMissing():
+            return Problem(403, "consent_missing", error.text, field=key, hint=error.hint_text)
         case NothingKnown():
             return unknown_enterprise(key)
-        case StoreUnreachable():
-            return STORE_DOWN
-        case FeatureStoreError() | ModelError():
-            # The store holds something else than the model was promoted for: not the caller's doing.
-            return UNREADABLE
-    return INTERNAL
+    # The store that holds something else than the model was promoted for is not the caller's doing.
+    return next((problem for kinds, problem in _FAILURES if isinstance(error, kinds)), INTERNAL)
 
 
 def body(problem: Problem, request_id: str) -> ErrorBody:

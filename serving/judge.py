@@ -53,6 +53,8 @@ class Loaded:
         self.policy: Policy = policies.parse(bundle.manifest.policy)
         self.plan = Plan(bundle.manifest)
         self.policy.check_features(self.plan.keys)
+        declining = (rule.feature for rule in self.policy.rules if rule.on_missing == "decline")
+        self.indispensable = frozenset(feature.partition(":")[0] for feature in declining)
         self.source = source
         self.registry_version = registry_version
         self.loaded_at = datetime.now(UTC)

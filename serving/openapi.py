@@ -10,6 +10,7 @@ import msgspec
 
 from credit301.domain.decision import Decision
 from serving import auth, errors
+from serving.consents import ConsentList, ConsentState
 from serving.errors import ErrorBody
 from serving.requests import LARGEST_BODY
 from serving.status import Health, ModelStatus, Readiness
@@ -20,9 +21,18 @@ _DECISION = "DecisionRequest"
 _KEYED: list[Json] = [{"apiKey": []}]
 
 
-def document(version: str, title: str, application: type[msgspec.Struct]) -> Json:
-    """The document of this service; ``application`` is the struct of a request for a decision."""
-    types = (application, Decision, ErrorBody, ModelStatus, Health, Readiness)
+def document(
+    version: str, title: str, application: type[msgspec.Struct], consents: Sequence[type[msgspec.Struct]]
+) -> Json:
+    """The document of this service.
+
+    Args:
+        version: of the service.
+        title: whose it is.
+        application: the struct of a request for a decision.
+        consents: the structs of a grant, a withdrawal and a query of consent.
+    """
+    types = (application, Decision, *consents, ConsentState, ConsentList, ErrorBody, ModelStatus, Health, Readiness)
     _, components = msgspec.json.schema_components(types, ref_template=_TEMPLATE)
     # A Decimal is read from a number as well as from a text, which msgspec's schema does not say.
     amount = components[_DECISION]["properties"]["amount"]
@@ -31,9 +41,6 @@ def document(version: str, title: str, application: type[msgspec.Struct]) -> Jso
         "anyOf": [{"type": "string", "format": "decimal"}, {"type": "number"}],
         **kept,
     }
-    # One example, put together from the fields' own.
-    fields = components[_DECISION]["properties"]
-    example = {name: field["examples"][0] for name, field in fields.items()}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -47,10 +54,14 @@ def document(version: str, title: str, application: type[msgspec.Struct]) -> Jso
         },
         "tags": [
             {"name": "decisions", "description": "决策 / decisions"},
+            {"name": "consents", "description": "授权 / consents"},
             {"name": "operations", "description": "运行状态 / operations"},
         ],
         "paths": {
-            "/v1/decisions": {"post": _decisions(example)},
+            "/v1/decisions": {"post": _decisions(components)},
+            "/v1/consents": {"post": _grant(components)},
+            "/v1/consents/withdrawals": {"post": _withdraw(components)},
+            "/v1/consents/queries": {"post": _query(components)},
             "/v1/model": {"get": _model()},
             "/healthz": {"get": _operation("health", "进程是否存活", "Whether the process is alive", Health, ())},
             "/readyz": {"get": _ready()},
@@ -70,34 +81,80 @@ def document(version: str, title: str, application: type[msgspec.Struct]) -> Jso
     }
 
 
-def _decisions(example: Json) -> Json:
+def _decisions(components: Json) -> Json:
     operation = _operation(
         "decide",
         "对一笔授信申请作出决策",
         "Decide on one request for credit",
         Decision,
-        (400, 401, 404, 413, 422, 503),
+        (400, 401, 403, 404, 413, 422, 503),
         tag="decisions",
         described=(
+            "须先登记企业对调用方的授权（/v1/consents）；每次查询都留有审计记录。"
             "从在线特征库一次读取该企业的全部特征，经各来源子模型、集成、校准与政策得出结果。"
             "没有数据的来源会如实列出，不视为不良。\n\n"
+            "The enterprise's consent to the caller must be recorded first (/v1/consents); each read is on record. "
             "Reads every feature of the enterprise in one round trip, then scores, calibrates and applies the policy. "
             "A source without data is listed as such and is not held against the enterprise."
         ),
     )
+    _takes(operation, components, _DECISION, "一笔申请 / one application")
+    for status, problem in _EXAMPLES.items():
+        content = operation["responses"][str(status)]["content"]["application/json"]
+        content["example"] = msgspec.to_builtins(errors.body(problem, "4f1c..."))
+    return operation
+
+
+def _grant(components: Json) -> Json:
+    operation = _operation(
+        "grantConsent",
+        "登记企业对调用方的授权",
+        "Record a consent that an enterprise has given to the caller",
+        ConsentState,
+        (400, 401, 413, 422, 503),
+        tag="consents",
+    )
+    operation["responses"] = {"201": operation["responses"].pop("200"), **operation["responses"]}
+    return _takes(operation, components, "ConsentGrant", "一项授权 / one consent")
+
+
+def _withdraw(components: Json) -> Json:
+    operation = _operation(
+        "withdrawConsent",
+        "撤回授权，自下一次查询起生效",
+        "Withdraw a consent; the next decision no longer reads by it",
+        ConsentState,
+        (400, 401, 413, 422, 503),
+        tag="consents",
+    )
+    return _takes(operation, components, "ConsentWithdrawal", "一次撤回 / one withdrawal")
+
+
+def _query(components: Json) -> Json:
+    operation = _operation(
+        "listConsents",
+        "列出企业对调用方的全部授权",
+        "List every consent that an enterprise has given to the caller",
+        ConsentList,
+        (400, 401, 413, 422, 503),
+        tag="consents",
+    )
+    return _takes(operation, components, "ConsentQuery", "一家企业 / one enterprise")
+
+
+def _takes(operation: Json, components: Json, name: str, summary: str) -> Json:
+    """``operation`` behind the key, with the struct ``name`` as its body and one example made of the fields' own."""
+    example = {field: schema["examples"][0] for field, schema in components[name]["properties"].items()}
     operation["security"] = _KEYED
     operation["requestBody"] = {
         "required": True,
         "content": {
             "application/json": {
-                "schema": {"$ref": _TEMPLATE.format(name=_DECISION)},
-                "examples": {"default": {"summary": "一笔申请 / one application", "value": example}},
+                "schema": {"$ref": _TEMPLATE.format(name=name)},
+                "examples": {"default": {"summary": summary, "value": example}},
             }
         },
     }
-    for status, problem in _EXAMPLES.items():
-        content = operation["responses"][str(status)]["content"]["application/json"]
-        content["example"] = msgspec.to_builtins(errors.body(problem, "4f1c..."))
     return operation
 
 
@@ -127,10 +184,11 @@ def _metrics() -> Json:
 _MEANING = {
     400: "请求体不是有效的 JSON / the body is not JSON",
     401: "缺少或无效的接口密钥 / no valid API key",
+    403: "企业未授权查询所需数据源 / the enterprise has not consented to what is needed",
     404: "没有该企业的数据 / no data on this enterprise",
     413: "请求体过大 / the body is too large",
     422: "字段缺失或不正确 / a field is missing or wrong",
-    503: "暂无模型或特征库不可用 / no model, or the feature store is down",
+    503: "暂无模型、特征库或审计记录不可用 / no model, or the feature store or the audit trail is down",
 }
 
 

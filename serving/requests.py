@@ -55,18 +55,36 @@ class ApplicationReader:
 
     def __init__(self, key: str, example: str) -> None:
         self.type = application_type(key, example)
-        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(self.type)
-        self._key = key
+        self._reader = Reader(self.type, key, _WANTED)
 
     async def read(self, request: Request) -> Application:
         """The application in ``request``.
+
+        Raises:
+            ApiError: as :meth:`Reader.read`.
+        """
+        sent = await self._reader.read(request)
+        return Application(sent.entity, sent.amount, sent.term_months)
+
+
+class Reader:
+    """Reads requests of one type whose entity's key is called ``key``; ``hints`` say what other fields want."""
+
+    def __init__(self, kind: type[msgspec.Struct], key: str, hints: dict[str, Text]) -> None:
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind)
+        self._key = key
+        self._hints = hints
+        self._names = tuple(field.encode_name for field in msgspec.structs.fields(kind))
+
+    async def read(self, request: Request) -> Any:
+        """The struct in ``request``.
 
         Raises:
             ApiError: the body is too large (413), is not JSON (400), or a field is missing, unknown or wrong (422).
         """
         body = await read_body(request)
         try:
-            sent = self._decoder.decode(body)
+            return self._decoder.decode(body)
         except msgspec.ValidationError as error:
             raise ApiError(self._invalid(str(error))) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -81,12 +99,11 @@ class ApplicationReader:
                     ),
                 )
             ) from error
-        return Application(sent.entity, sent.amount, sent.term_months)
 
     def _invalid(self, message: str) -> Problem:
         match = _FIELD.search(message)
         field = match.group(1).partition(".")[0].partition("[")[0] if match else None
-        names = (self._key, *_WANTED)
+        names = self._names
         if message.startswith("Object missing required field"):
             text = Text(zh=f"缺少必填字段 {field}。", en=f"The required field {field} is missing.")
             code = "missing_field"
@@ -111,7 +128,7 @@ class ApplicationReader:
                 hint=Text(zh="示例见 /docs。", en="See /docs for an example."),
             )
         key_hint = Text(zh=f"{self._key} 为文本。", en=f"{self._key} is a text.")
-        return Problem(422, code, text, field=field, hint=_WANTED.get(field or "", key_hint))
+        return Problem(422, code, text, field=field, hint=self._hints.get(field or "", key_hint))
 
 
 async def read_body(request: Request) -> bytes:

@@ -63,11 +63,17 @@ def from_environment() -> Starlette:
 
 def _logging() -> dict[str, object]:
     plain = {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}
-    handler = {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr"}
+    handler = {
+        "class": "logging.StreamHandler",
+        "formatter": "plain",
+        "stream": "ext://sys.stderr",
+        "filters": ["scrubbed"],
+    }
     logger = {"handlers": ["stderr"], "level": "INFO", "propagate": False}
     return {
         "version": 1,
         "disable_existing_loggers": False,
+        "filters": {"scrubbed": {"()": "credit301.governance.masking.ScrubbingFilter"}},
         "formatters": {"plain": plain},
         "handlers": {"stderr": handler},
         "loggers": {"uvicorn": logger, "credit301": logger},

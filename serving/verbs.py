@@ -10,6 +10,7 @@ import typer
 
 from credit301 import console
 from credit301.errors import ConfigError, NotFound, SourceError
+from serving.auth import DEMO
 
 if TYPE_CHECKING:
     from credit301.workspace import Workspace
@@ -39,12 +40,21 @@ def decide(
     amount: Annotated[str, typer.Option(help="Yuan asked for. 申请金额（元）。")] = "200000.00",
     term: Annotated[int, typer.Option(help="Months asked for. 期限（月）。")] = 12,
     port: Annotated[int | None, typer.Option(help="Port of the endpoint. 端口。")] = None,
+    grant_consent: Annotated[
+        bool,
+        typer.Option(help="First record a (simulated) enterprise's consent. 先登记（模拟企业的）授权。"),
+    ] = False,
 ) -> dict[str, Any]:
     """请求一次授信决策。Ask the running endpoint for one decision and print it."""
-    from serving.client import ask
+    from serving.client import ask, grant
     from serving.show import show
 
-    decision = ask(workspace, entity or sample(workspace), amount, term, port or workspace.settings.serving_port)
+    applicant = entity or sample(workspace)
+    if grant_consent:
+        consent = grant(workspace, applicant, port or workspace.settings.serving_port)
+        console.say(f"已登记申请企业的授权 · the applicant's consent is recorded: {consent['consent_id']}")
+        console.say(f"  {consent['grantee']}: {', '.join(consent['sources'])}")
+    decision = ask(workspace, applicant, amount, term, port or workspace.settings.serving_port)
     show(decision)
     return {"decision_id": decision["decision_id"], "outcome": decision["outcome"]}
 
@@ -60,8 +70,12 @@ def decide_all(
     term: Annotated[
         int | None, typer.Option(help="Months that each asks for; the product's maximum by default. 期限（月）。")
     ] = None,
+    grantee: Annotated[
+        str, typer.Option(help="Client of the API whose consents are relied upon. 所依据授权的接口客户。")
+    ] = DEMO,
 ) -> dict[str, Any]:
     """对没有履约历史的企业批量决策。Decide on every entity that has features and no outcome to learn from."""
+    from credit301.governance.consent.coverage import Asking
     from credit301.model.bundle import read
     from serving.batch import decide_all as run
     from serving.batch import newest_bundle
@@ -74,6 +88,7 @@ def decide_all(
         loaded,
         product.maximum_amount if amount is None else yuan_of(amount),
         term or product.maximum_term_months,
+        Asking(grantee),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -21,9 +21,9 @@ from simulator.schema import SCHEMAS, SEQUENCE
 from simulator.store import in_stream_order, seconds_of, write_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 _PERFORMANCE_MONTHS = 12
 
@@ -33,21 +33,23 @@ class City:
     """A whole city in memory.
 
     `sources` maps each source to its records in stream order, with the contract's columns and `_sequence`;
-    `truth` (loan_id, uscc, decided_at, true_pd, defaulted) is never served.
+    `truth` (loan_id, uscc, decided_at, true_pd, defaulted) and `rings` (ring_id, uscc, loan_id, decided_at) are never
+    served.
     """
 
     config: CityConfig
     sources: dict[str, pa.Table]
     truth: pa.Table
+    rings: pa.Table
 
     def save(self, directory: Path) -> dict[str, Any]:
         """Write the city to `directory` and return its manifest."""
-        with _fresh(directory) as (target, _):
+        with fresh(directory) as (target, _):
             rows = {
                 name: write_rows(target / f"{name}.parquet", stored_schema(name), [table])
                 for name, table in self.sources.items()
             }
-            return _finish(target, self.config, rows, self.truth)
+            return finish(target, self.config, rows, self.truth, self.rings)
 
     @classmethod
     def load(cls, directory: Path) -> City:
@@ -55,7 +57,8 @@ class City:
         manifest = read_manifest(directory)
         config = CityConfig(**{**manifest["config"], "start": date.fromisoformat(manifest["config"]["start"])})
         sources = {name: pq.read_table(directory / f"{name}.parquet") for name in SCHEMAS}
-        return cls(config, sources, pq.read_table(directory / "truth.parquet"))
+        truth, rings = (pq.read_table(directory / f"{name}.parquet") for name in ("truth", "rings"))
+        return cls(config, sources, truth, rings)
 
 
 def stored_schema(source: str) -> pa.Schema:
@@ -63,19 +66,35 @@ def stored_schema(source: str) -> pa.Schema:
     return SCHEMAS[source].append(pa.field(SEQUENCE, pa.int64()))
 
 
-def make_block(config: CityConfig, block: int, indices: range) -> tuple[dict[str, pa.Table], pa.Table]:
-    """Records of the enterprises `indices`, unsorted, and the truth about their loans."""
+class Block(NamedTuple):
+    """A block's records by source, unsorted, and the truth about its loans and its rings."""
+
+    records: dict[str, pa.Table]
+    truth: pa.Table
+    rings: pa.Table
+
+
+def make_block(config: CityConfig, block: int, indices: range) -> Block:
+    """Everything about the enterprises `indices`."""
+    from simulator.account import account_table
     from simulator.aftermath import follow
+    from simulator.behaviour import event_table
     from simulator.court import court_table
     from simulator.dynamics import economy, live
     from simulator.enterprises import found
     from simulator.hazard import drivers
+    from simulator.housing import housing_table
     from simulator.insurance import insurance_table
     from simulator.loans import lend, loan_table, truth_table
+    from simulator.payments import payment_table
+    from simulator.profile import profile_table
+    from simulator.reform import reform_table
     from simulator.registration import registration_table
     from simulator.repayments import repayment_table
+    from simulator.rings import conspire, ring_table
     from simulator.statements import statement_table
-    from simulator.tax import monthly_sales, open_months, tax_table
+    from simulator.support import support_table
+    from simulator.tax import declare, monthly_sales, open_months, tax_table
     from simulator.troubles import befall
 
     times = economy(config)
@@ -86,25 +105,39 @@ def make_block(config: CityConfig, block: int, indices: range) -> tuple[dict[str
     after = follow(config, block, firms, lives, loans)
     sales = monthly_sales(config, firms, lives, times, after)
     active = open_months(config, lives, after)
+    filings = declare(config, block, firms, lives, sales, active)
+    register = registration_table(config, block, firms, troubles, after)
+    rings = conspire(config, block, firms, loans)
     records = {
-        "business_registration": registration_table(config, block, firms, troubles, after),
-        "tax_declaration": tax_table(config, block, firms, lives, sales, active),
+        "business_registration": register,
+        "tax_declaration": tax_table(firms, filings),
         "social_insurance": insurance_table(config, block, firms, lives, after, active),
         "financial_statements": statement_table(config, block, firms, lives, sales, active),
         "judicial_penalty": court_table(config, block, firms, troubles, after),
         "bank_loan": loan_table(config, block, firms, loans),
         "bank_repayment": repayment_table(config, block, firms, lives, loans),
+        "enterprise_profile": profile_table(config, block, firms, register, rings),
+        "development_reform": reform_table(config, block, firms, lives, troubles, active),
+        "tax_payment": payment_table(config, block, firms, lives, filings),
+        "fiscal_support": support_table(config, block, firms, lives, active),
+        "housing_fund": housing_table(config, block, firms, lives, after, active),
+        "bank_account_flow": account_table(config, block, firms, lives, after, sales, active),
+        "platform_event": event_table(config, block, firms, lives, register, loans, rings),
     }
     last_second = (config.end_day + TAIL_DAYS) * SECONDS_PER_DAY
     kept = {name: table.filter(pa.array(seconds_of(table) < last_second)) for name, table in records.items()}
-    return kept, truth_table(firms, loans)
+    return Block(kept, truth_table(firms, loans), ring_table(firms, loans, rings))
 
 
 def generate(config: CityConfig) -> City:
     """Make a city in memory; `write_city` makes the same one with bounded memory."""
     blocks = [make_block(config, block, indices) for block, indices in enumerate(config.blocks)]
-    sources = {name: in_stream_order([records[name] for records, _ in blocks], 0) for name in SCHEMAS}
-    return City(config, sources, pa.concat_tables([truth for _, truth in blocks]).combine_chunks())
+    sources = {name: in_stream_order([block.records[name] for block in blocks], 0) for name in SCHEMAS}
+    return City(config, sources, _joined(block.truth for block in blocks), _joined(block.rings for block in blocks))
+
+
+def _joined(tables: Iterable[pa.Table]) -> pa.Table:
+    return pa.concat_tables(tables).combine_chunks()
 
 
 def write_city(config: CityConfig, directory: Path) -> dict[str, Any]:
@@ -113,18 +146,19 @@ def write_city(config: CityConfig, directory: Path) -> dict[str, Any]:
     Memory is bounded by one block of enterprises and one month of records: blocks are spilled in pieces by month,
     then each month is put in order on its own.
     """
-    with _fresh(directory) as (target, spill):
-        truth = []
+    with fresh(directory) as (target, spill):
+        truth, rings = [], []
         for block, indices in enumerate(config.blocks):
-            records, known = make_block(config, block, indices)
-            truth.append(known)
-            for name, table in records.items():
-                _spill(spill / f"{name}.{block}.parquet", table, _edges(config))
+            made = make_block(config, block, indices)
+            truth.append(made.truth)
+            rings.append(made.rings)
+            for name in list(made.records):
+                _spill(spill / f"{name}.{block}.parquet", made.records.pop(name), _edges(config))
         rows = {
             name: write_rows(target / f"{name}.parquet", stored_schema(name), _merged(config, spill, name))
             for name in SCHEMAS
         }
-        return _finish(target, config, rows, pa.concat_tables(truth).combine_chunks())
+        return finish(target, config, rows, _joined(truth), _joined(rings))
 
 
 def _edges(config: CityConfig) -> np.ndarray:
@@ -155,7 +189,7 @@ def _merged(config: CityConfig, spill: Path, source: str) -> Iterator[pa.Table]:
         file.close()
 
 
-class _fresh:  # noqa: N801
+class fresh:  # noqa: N801
     """A directory that appears under its name only when it is complete, and a scratch directory beside it."""
 
     def __init__(self, directory: Path) -> None:
@@ -178,14 +212,25 @@ class _fresh:  # noqa: N801
         self._target.rename(self._final)
 
 
-def _finish(target: Path, config: CityConfig, rows: Mapping[str, int], truth: pa.Table) -> dict[str, Any]:
+def finish(
+    target: Path,
+    config: CityConfig,
+    rows: Mapping[str, int],
+    truth: pa.Table,
+    rings: pa.Table,
+    *,
+    increment: bool = False,
+) -> dict[str, Any]:
+    """Write what is never served and the manifest to `target`, and return the manifest."""
     pq.write_table(truth, target / "truth.parquet", compression="zstd")
+    pq.write_table(rings, target / "rings.parquet", compression="zstd")
     manifest = {
         "format": FORMAT,
         "fingerprint": config.fingerprint,
         "config": config.as_dict(),
         "end": config.end.isoformat(),
         "records": dict(rows),
+        "increment": increment,
         **facts(config, truth),
     }
     (target / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from simulator.schema import MONEY, RATE, SCHEMAS
+from simulator.schema import MONEY, RATE, SCHEMAS, SCORE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,14 +38,19 @@ def money(yuan: Floats, missing: Bools | None = None) -> pa.Array:
     return _decimal(np.rint(yuan * 100).astype(np.int64), MONEY, missing)
 
 
+def score(points: Floats, missing: Bools | None = None) -> pa.Array:
+    """Points (n) to exact decimal(5,2)."""
+    return _decimal(np.rint(points * 100).astype(np.int64), SCORE, missing)
+
+
 def rate(value: Floats) -> pa.Array:
     """Fractions (n) to exact decimal(9,6)."""
     return _decimal(np.rint(value * 1_000_000).astype(np.int64), RATE, None)
 
 
-def whole(value: Ints | Floats) -> pa.Array:
+def whole(value: Ints | Floats, missing: Bools | None = None) -> pa.Array:
     """Counts (n) to int32."""
-    return pa.array(value.astype(np.int32))
+    return pa.array(value.astype(np.int32), mask=missing)
 
 
 def day(days: Ints, missing: Bools | None = None) -> pa.Array:
@@ -58,9 +63,9 @@ def moment(seconds: Ints) -> pa.Array:
     return pa.array(seconds * MICROSECONDS).cast(pa.timestamp("us"))
 
 
-def pick(choices: pa.Array, index: Ints) -> pa.Array:
-    """`choices[index]` for a text column."""
-    return choices.take(pa.array(index))
+def pick(choices: pa.Array, index: Ints, missing: Bools | None = None) -> pa.Array:
+    """`choices[index]` for a text column, null where `missing`."""
+    return choices.take(pa.array(index, mask=missing))
 
 
 @cache

@@ -20,7 +20,7 @@ from credit301.errors import SourceError
 from simulator.city import read_manifest
 from simulator.faults import Faults, Transient
 from simulator.pages import START, Page, cursor_text, read_cursor, serve
-from simulator.schema import BANK, GOVERNMENT
+from simulator.schema import OWNERS
 from simulator.store import Stream
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ _MESSAGES: dict[str, tuple[int, str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Bearer tokens of the two sides and of whoever may move the clock."""
+    """Bearer tokens of the government, of the bank with its platform, and of whoever may move the clock."""
 
     government: str
     bank: str
@@ -80,7 +80,7 @@ class Exchange:
         self.city = manifest["fingerprint"]
         self.clock = _seconds(self.as_of or datetime.fromisoformat(manifest["end"]))
         self.days = round(manifest["config"]["months"] * 30.44)
-        self.streams = {name: Stream(self.directory / f"{name}.parquet") for name in (*GOVERNMENT, *BANK)}
+        self.streams = {name: Stream(self.directory / f"{name}.parquet") for names in OWNERS.values() for name in names}
 
     @property
     def served_through(self) -> str:
@@ -89,12 +89,12 @@ class Exchange:
 
     async def records(self, request: Request) -> Response:
         """One page of a source, or one of the faults that are due."""
-        side = request.path_params["side"]
-        token = self.tokens.government if side == "government" else self.tokens.bank
+        owner = request.path_params["owner"]
+        token = self.tokens.government if owner == "government" else self.tokens.bank
         if not _authorised(request, token):
             return _error("unauthorized")
         source = request.path_params["source"]
-        if source not in (GOVERNMENT if side == "government" else BANK):
+        if source not in OWNERS.get(owner, ()):
             return _error("unknown_source")
         cursor = request.query_params.get("cursor", "")
         limit = request.query_params.get("limit", str(DEFAULT_LIMIT))
@@ -152,13 +152,13 @@ def create_app(
 ) -> Starlette:
     """The ASGI application that serves the city in `directory`.
 
-    Routes: GET /{government|bank}/v1/{source}/records, POST /admin/clock, GET /healthz. Raises NotFound where there
-    is no city.
+    Routes: GET /{government|bank|platform}/v1/{source}/records, POST /admin/clock, GET /healthz. Raises NotFound
+    where there is no city.
     """
     exchange = Exchange(directory, tokens, faults or Faults(), as_of)
     return Starlette(
         routes=[
-            Route("/{side:str}/v1/{source:str}/records", exchange.records, methods=["GET"]),
+            Route("/{owner:str}/v1/{source:str}/records", exchange.records, methods=["GET"]),
             Route("/admin/clock", exchange.set_clock, methods=["POST"]),
             Route("/healthz", exchange.health, methods=["GET"]),
         ]

@@ -108,7 +108,16 @@ def _first(record: dict[str, Any], names: tuple[str, ...]) -> str | None:
 def _text_in_number(record: dict[str, Any]) -> bool:
     name = _first(
         record,
-        ("declared_sales", "contribution_base", "total_assets", "registered_capital", "due_amount", "amount"),
+        (
+            "declared_sales",
+            "contribution_base",
+            "total_assets",
+            "registered_capital",
+            "due_amount",
+            "amount",
+            "inflow",
+            "premises_area",
+        ),
     )
     if name:
         record[name] = "见附件"
@@ -116,7 +125,7 @@ def _text_in_number(record: dict[str, Any]) -> bool:
 
 
 def _impossible_date(record: dict[str, Any]) -> bool:
-    name = _first(record, ("filed_on", "established_on", "due_on", "disbursed_on"))
+    name = _first(record, ("filed_on", "established_on", "due_on", "disbursed_on", "business_date"))
     if name:
         record[name] = f"{record[name][:4]}-02-30"
     elif "event_time" in record:
@@ -136,7 +145,19 @@ def _wrong_check_character(record: dict[str, Any]) -> bool:
 
 
 def _negative_count(record: dict[str, Any]) -> bool:
-    name = _first(record, ("insured_headcount", "shareholder_count", "term_months", "instalment_no"))
+    name = _first(
+        record,
+        (
+            "insured_headcount",
+            "shareholder_count",
+            "term_months",
+            "instalment_no",
+            "contributor_count",
+            "transaction_count",
+            "duration_seconds",
+            "version_no",
+        ),
+    )
     if name:
         record[name] = -3
     return name is not None

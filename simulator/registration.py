@@ -44,7 +44,7 @@ def registration_table(
     firm, kind, count = changes.firm, changes.kind, len(changes.firm)
 
     def running(name: str, step: Floats | Ints) -> Floats:
-        return _running_sum(firm, np.where(kind == KINDS.index(name), step, 0))
+        return running_sum(firm, np.where(kind == KINDS.index(name), step, 0))
 
     people = running("legal_representative", np.ones(count))
     capital = firms.capital[firm] * np.exp(running("capital", rng.normal(0.25, 0.4, count)))
@@ -93,7 +93,7 @@ def _changes(
     return _Changes(firm[order], kind[order], seconds[order])
 
 
-def _running_sum(firm: Ints, step: Floats | Ints) -> Floats:
+def running_sum(firm: Ints, step: Floats | Ints) -> Floats:
     """Cumulative sum of `step` within each enterprise."""
     total: Floats = np.cumsum(step, dtype=np.float64)
     first = np.arange(len(firm)) - ordinal_in_group(firm)
@@ -101,7 +101,7 @@ def _running_sum(firm: Ints, step: Floats | Ints) -> Floats:
     return total
 
 
-def _last_in_group(firm: Ints, marked: Bools) -> Ints:
+def last_in_group(firm: Ints, marked: Bools) -> Ints:
     """For each row the latest `marked` row of its enterprise, itself included; the enterprise's first if none."""
     position = np.arange(len(firm))
     first = position - ordinal_in_group(firm)
@@ -117,7 +117,7 @@ def _moved(rng: np.random.Generator, firms: Enterprises, changes: _Changes) -> I
         rng.choice(len(districts().code), len(changes.firm), p=districts().weight),
         firms.district[changes.firm],
     )
-    return district[_last_in_group(changes.firm, moves)]
+    return district[last_in_group(changes.firm, moves)]
 
 
 def _status(rng: np.random.Generator, changes: _Changes) -> Ints:
@@ -128,7 +128,7 @@ def _status(rng: np.random.Generator, changes: _Changes) -> Ints:
     over = kind == KINDS.index("status")
     status[over] = ending[over]
     deciding = over | (kind == KINDS.index("abnormal_listing")) | (kind == KINDS.index("abnormal_removal"))
-    return status[_last_in_group(changes.firm, deciding)]
+    return status[last_in_group(changes.firm, deciding)]
 
 
 def _people(rng: np.random.Generator, firms: Enterprises, firm: Ints, successor: Ints) -> pa.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from simulator.dynamics import Economy, Lives
     from simulator.enterprises import Enterprises
 
-_TYPES = pa.array(["VAT", "EIT"])
+TAX_TYPES = pa.array(["VAT", "EIT"])
 _DUE_AFTER = 14
 _INCOME_TAX = 0.05
 CORRECTED = 0.015
@@ -54,15 +55,29 @@ def open_months(config: CityConfig, lives: Lives, after: Aftermath) -> Bools:
     return (lives.trading & (months < after.closing[:, None]))[:, WARM_UP:]
 
 
-def tax_table(
-    config: CityConfig, block: int, firms: Enterprises, lives: Lives, sales: Floats, active: Bools
-) -> pa.Table:
-    """Records of source tax_declaration; VAT of a month is due on the 15th of the next one."""
+@dataclass(frozen=True, slots=True)
+class Filings:
+    """First versions of all declarations: `rows` maps names to arrays of one length, `tax_type` is 0 for VAT.
+
+    `rng` is where the stream of the declarations' chance stands after them.
+    """
+
+    rows: dict[str, np.ndarray]
+    rng: np.random.Generator
+
+
+def declare(config: CityConfig, block: int, firms: Enterprises, lives: Lives, sales: Floats, active: Bools) -> Filings:
+    """Let the enterprises of one block declare; VAT of a month is due on the 15th of the next one."""
     rng = config.rng("tax", block)
     vat = _vat(config, rng, firms, lives, sales, active)
     income = _income_tax(config, rng, firms, lives, sales, active)
-    rows = {name: np.concatenate([vat[name], income[name]]) for name in vat}
-    rows = repeat_with_corrections(rng, rows, CORRECTED, VERY_LATE)
+    return Filings({name: np.concatenate([vat[name], income[name]]) for name in vat}, rng)
+
+
+def tax_table(firms: Enterprises, filings: Filings) -> pa.Table:
+    """Records of source tax_declaration."""
+    rng = filings.rng
+    rows = repeat_with_corrections(rng, filings.rows, CORRECTED, VERY_LATE)
     factor = np.where(rows["corrected"], rng.uniform(0.9, 1.12, len(rows["firm"])), 1.0)
     amounts = {name: rows[name] * factor for name in ("sales", "income", "output", "input", "payable")}
     is_vat = rows["tax_type"] == 0
@@ -70,8 +85,8 @@ def tax_table(
         "tax_declaration",
         {
             "uscc": pick(firms.uscc, rows["firm"]),
-            "tax_type": pick(_TYPES, rows["tax_type"]),
-            "tax_period": _periods(rows["period"], is_vat),
+            "tax_type": pick(TAX_TYPES, rows["tax_type"]),
+            "tax_period": periods(rows["period"], is_vat),
             "declared_sales": money(amounts["sales"]),
             "taxable_income": money(amounts["income"], missing=is_vat),
             "output_tax": money(amounts["output"], missing=~is_vat),
@@ -87,7 +102,7 @@ def tax_table(
     )
 
 
-def _periods(number: Ints, is_vat: Bools) -> pa.Array:
+def periods(number: Ints, is_vat: Bools) -> pa.Array:
     """Months and quarters in one column; the rows keep their order."""
     months, quarters = np.flatnonzero(is_vat), np.flatnonzero(~is_vat)
     stacked = pa.concat_arrays([month_text(number[months]), quarter_text(number[quarters])])

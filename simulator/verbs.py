@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import typer
 
 from credit301.workspace import Workspace
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CITY = "city"
 
@@ -25,6 +24,13 @@ def simulate(
     months: Annotated[int, typer.Option(help="Months of history. 历史月数。")] = 36,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes. 随机种子。", min=0)] = 301,
     force: Annotated[bool, typer.Option("--force", help="Replace another city. 替换已有的城市数据。")] = False,
+    drops: Annotated[
+        Path | None,
+        typer.Option(help="Write files of monthly deliveries to DIR instead of a city to serve. 按月输出交付文件。"),
+    ] = None,
+    increment: Annotated[
+        bool, typer.Option("--increment", help="With --drops: one more file of about 1 %. 另加约 1% 的增量文件。")
+    ] = False,
 ) -> dict[str, Any]:
     """Make a city that does not exist: its enterprises, their records, their loans (生成一座模拟城市).
 
@@ -37,20 +43,24 @@ def simulate(
     from credit301.errors import ConfigError, NotFound
     from simulator.city import read_manifest, write_city
     from simulator.config import CityConfig
+    from simulator.drops import write_drops
 
     config = CityConfig(enterprises=enterprises, months=months, seed=seed)
-    directory = city_directory(workspace)
+    if increment and drops is None:
+        raise ConfigError("--increment is an option of --drops.", hint="Name the directory: --drops DIR --increment.")
+    directory = city_directory(workspace) if drops is None else _own_directory(drops)
     try:
         present = read_manifest(directory) if not force else None
     except NotFound:
         present = None
-    if present and present["fingerprint"] != config.fingerprint:
+    if present and (present["fingerprint"], present["increment"]) != (config.fingerprint, increment):
         raise ConfigError(
             f"Another city is in {directory}: {present['config']}.", hint="Use --force to replace it by the new one."
         )
     if not present:
         console.say(f"making {enterprises:,} enterprises with {months} months of history (seed {seed})")
-    manifest = present or write_city(config, directory)
+    make = write_city if drops is None else partial(write_drops, increment=increment)
+    manifest = present or make(config, directory)
     for source, rows in manifest["records"].items():
         console.say(f"  {source}: {rows:,} records")
     limit = manifest["bayes_auc"]
@@ -60,6 +70,17 @@ def simulate(
         f"the best that any model can reach (Bayes limit): AUC {'-' if limit is None else f'{limit:.4f}'}"
     )
     return manifest
+
+
+def _own_directory(drops: Path) -> Path:
+    """The directory for deliveries, absolute: it is replaced as a whole, so ConfigError where other files are in it."""
+    from credit301.errors import ConfigError
+    from simulator.city import MANIFEST
+
+    directory = drops.resolve()
+    if directory.exists() and not (directory / MANIFEST).exists() and (directory.is_file() or any(directory.iterdir())):
+        raise ConfigError(f"{directory} holds other files.", hint="Name a new or an empty directory after --drops.")
+    return directory
 
 
 def exchange(

@@ -6,11 +6,19 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from rich.console import Console
 
+from credit301 import console
 from credit301.settings import Settings
 from credit301.workspace import Workspace
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def wide_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables and trees are printed unfolded, whatever the window that the tests run in."""
+    monkeypatch.setattr(console, "_output", Console(highlight=False, width=200))
 
 
 @pytest.fixture
@@ -43,19 +51,22 @@ TINY_CONTRACT = """
     version: 1.0.0
     status: active
     domain: tax
+    description: {purpose: what it sells}
     team: {name: tax_office}
+    slaProperties: [{property: retention, value: 5, unit: y}]
     schema:
       - name: sales
         businessName: 销售
         physicalType: table
         properties:
-          - {name: uscc, businessName: 代码, logicalType: string, primaryKey: true, logicalTypeOptions: {format: uscc}}
-          - {name: month, logicalType: string, primaryKey: true, logicalTypeOptions: {pattern: "^[0-9]{4}-[0-9]{2}$"}}
-          - {name: amount, logicalType: number, physicalType: "DECIMAL(18,2)", required: true, logicalTypeOptions: {minimum: 0}}
-          - {name: kind, logicalType: string, enum: [{value: goods}, {value: services}]}
-          - {name: event_time, logicalType: timestamp, required: true}
-          - {name: available_at, logicalType: timestamp, required: true}
+          - {name: uscc, businessName: 代码, logicalType: string, primaryKey: true, logicalTypeOptions: {format: uscc}, classification: internal}
+          - {name: month, logicalType: string, primaryKey: true, logicalTypeOptions: {pattern: "^[0-9]{4}-[0-9]{2}$"}, classification: internal}
+          - {name: amount, logicalType: number, physicalType: "DECIMAL(18,2)", required: true, logicalTypeOptions: {minimum: 0}, classification: internal}
+          - {name: kind, logicalType: string, enum: [{value: goods}, {value: services}], classification: internal}
+          - {name: event_time, logicalType: timestamp, required: true, classification: internal}
+          - {name: available_at, logicalType: timestamp, required: true, classification: internal}
     customProperties:
+      - {property: legalBasis, value: consent of the enterprise}
       - property: time
         value: {eventTime: event_time, availableAt: available_at}
       - property: pull

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from credit301.contracts.model import Feature
 from credit301.domain.text import Text
-from credit301.features import feast_wire
 from credit301.model.bundle import (
     Bundle,
     Ensemble,
@@ -23,7 +23,7 @@ from credit301.model.bundle import (
 from credit301.model.policy_file import PLACE, load_policy
 
 if TYPE_CHECKING:
-    from credit301.contracts.model import Contract, Feature
+    from credit301.contracts.model import Contract
     from credit301.contracts.model import Text as ContractText
     from credit301.workspace import Workspace
     from training.fitting import FittedEnsemble
@@ -111,13 +111,19 @@ def read_policy(workspace: Workspace) -> dict[str, Any]:
 def feature_version(workspace: Workspace) -> str:
     """16 hex digits that change when what a feature means does: its definition, or its source's key and times."""
     plan = [
-        [c.name, c.primary_key, c.time.model_dump(), [f.model_dump(mode="json", include=_MEANING) for f in c.features]]
-        for c in workspace.featured()
+        [
+            contract.name,
+            contract.primary_key,
+            contract.time.model_dump(),
+            contract.edges and contract.edges.model_dump(),
+            [feature.model_dump(mode="json", include=_MEANING) for feature in contract.features],
+        ]
+        for contract in workspace.featured()
     ]
     return hashlib.sha256(msgspec.json.encode(plan, order="deterministic")).hexdigest()[:16]
 
 
-_MEANING = {"name", "aggregation", "column", "window_months", "where", "of", "weight", "prefix", "kind", "risk"}
+_MEANING = set(Feature.model_fields) - {"label", "unit", "adverse", "favourable"}
 
 
 def _view(contract: Contract, categories: Categories) -> ViewSpec:
@@ -128,14 +134,12 @@ def _view(contract: Contract, categories: Categories) -> ViewSpec:
             FeatureSpec(
                 name=feature.name,
                 kind=feature.kind,
-                redis_field=feast_wire.field(contract.name, feature.name).hex(),
                 categories=categories[f"{contract.name}__{feature.name}"] if feature.kind == "category" else None,
                 label=_text(feature.label),
                 unit=feature.unit,
             )
             for feature in contract.features
         ),
-        ts_field=feast_wire.timestamp_field(contract.name),
         title=_text(contract.title),
     )
 

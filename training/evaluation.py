@@ -1,6 +1,7 @@
 """How well every level of the model does on rows that it has never seen.
 
-Split by time or column: one fit on the training side, measured on the test side; that fit is the model that ships.
+Split by time or by the sides of a column: one fit on the training side, measured on the test side; that is the model
+that ships.
 Split by folds: every row is scored in each repeat by a model whose sub-models, stack and calibration were all fitted on
 the other folds (nested), measures are means over the repeats, and the model that ships is fitted on all rows.
 """
@@ -14,7 +15,8 @@ import numpy as np
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
-from credit301.model.scorer import Scorer, calibrate
+from credit301.errors import ModelError
+from credit301.model.scorer import Scorer
 from training import baselines, bundling, fitting, metrics
 from training.dataset import TrainingSet
 from training.ensemble import neutral
@@ -22,7 +24,7 @@ from training.frames import matrix
 from training.metrics import Metrics
 from training.specs import ModelSpec, column
 from training.splits import Fold, Plan
-from training.submodels import MANY_ROWS, Categories, categories_of
+from training.submodels import CLASSES, MANY_ROWS, Categories, categories_of
 
 if TYPE_CHECKING:
     from credit301.workspace import Workspace
@@ -96,6 +98,11 @@ def _evaluate(
     # A row on which the shipped sources know nothing is not scored, in production neither.
     rows = np.flatnonzero(~np.isnan(np.vstack([scored["ensemble", ENSEMBLE] for scored in repeats])).any(axis=0))
     labels = data.labels[rows]
+    if len(np.unique(labels)) < CLASSES:
+        raise ModelError(
+            f"Of the {len(rows)} tested rows that a source with a model knows, all have the same outcome.",
+            hint="Wait for more outcomes, or choose another split in workspace.yaml.",
+        )
     keys = sorted({key for scored in repeats for key in scored}, key=lambda key: (LEVELS.index(key[0]), key[1]))
     models = tuple(_model(key, repeats, rows, labels, learnt_rate=float(data.labels[learnt].mean())) for key in keys)
     return Evaluation(models, rows, labels, shipped, _categories(workspace, data, learnt), plan)
@@ -120,8 +127,8 @@ def _model(
 def _score(workspace: Workspace, data: TrainingSet, fold: Fold, fitted: FittedEnsemble) -> Scored:
     """Probabilities on the test rows; NaN on rows without any data.
 
-    A source that has no data on a row says there what it says on average, so that every model is measured on the same
-    rows.
+    A source that has no data on a row says there what it says on average, and a dimension what its stack makes of
+    absence, so that every model is measured on the same rows.
     """
     categories = _categories(workspace, data, fold.train)
     manifest, files = bundling.assemble(workspace, fitted, categories, version="-", created_at="-")
@@ -140,10 +147,9 @@ def _score(workspace: Workspace, data: TrainingSet, fold: Fold, fitted: FittedEn
         name = source.model.spec.name
         logits = batch.sources[name]
         put("source", name, expit(np.where(np.isnan(logits), neutral(source.out_of_fold[:, None])[0], logits)))
-    scores = [scorer.score(row) for row in vectors[known]]
-    for index, dimension in enumerate(scores[0].dimensions if scores else ()):
-        z = [scorer.baseline + score.dimensions[index].contribution for score in scores]
-        put("dimension", dimension.dimension, expit(np.array([calibrate(manifest.calibration, value) for value in z])))
+    for name, combined in fitted.dimensions.items():
+        logits = np.column_stack([batch.sources[member] for member in combined.members])
+        put("dimension", name, combined.probability(logits))
     return result
 
 

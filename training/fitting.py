@@ -16,14 +16,48 @@ from training.submodels import Fitted
 
 
 @dataclass(frozen=True)
-class FittedEnsemble:
-    """A fitted model. ``skipped`` names the sources that had too few outcomes to learn from."""
+class Combined:
+    """Sub-models made into one score: the stack over their log-odds, and its calibration.
 
-    sources: tuple[Fitted, ...]
+    ``rows`` is the number of rows with out-of-fold log-odds of any of the ``members`` that both were fitted on.
+    """
+
+    members: tuple[str, ...]
     stack: ensemble.Stack
     calibration: Calibration
+    rows: int
+
+    def probability(self, logits: np.ndarray) -> np.ndarray:
+        """Probabilities of default, shape (rows,), from ``logits``, shape (rows, members), NaN for no data."""
+        return calibration.apply(self.calibration, self.stack.z(logits))
+
+
+@dataclass(frozen=True)
+class FittedEnsemble:
+    """A fitted model, and the sub-models of each dimension combined in the same way.
+
+    ``skipped`` names the sources that had too few outcomes to learn from.
+    """
+
+    sources: tuple[Fitted, ...]
+    whole: Combined
+    dimensions: dict[str, Combined]
     skipped: tuple[str, ...]
-    stacked_rows: int
+
+    @property
+    def stack(self) -> ensemble.Stack:
+        """The stack over all sub-models."""
+        return self.whole.stack
+
+    @property
+    def calibration(self) -> Calibration:
+        """The calibration of the whole."""
+        return self.whole.calibration
+
+    @property
+    def stacked_rows(self) -> int:
+        """Rows that the stack over all sub-models was fitted on."""
+        return self.whole.rows
 
 
 def fit(
@@ -39,16 +73,29 @@ def fit(
     sources = tuple(fitted for fitted in tried.values() if fitted is not None)
     if not sources:
         raise ModelError("No source has data on enough defaults.", hint="Wait for more outcomes, or add a source.")
-    logits = np.column_stack([fitted.out_of_fold for fitted in sources])
     block = _blocks(len(data), folds)
-    usable = (block >= 0) & ~np.isnan(logits).all(axis=1)
-    logits, labels, block = logits[usable], data.labels[usable], block[usable]
+    dimensions = dict.fromkeys(fitted.model.spec.dimension for fitted in sources)
     return FittedEnsemble(
         sources=sources,
+        whole=_combine(data, sources, block),
+        dimensions={
+            name: _combine(data, tuple(f for f in sources if f.model.spec.dimension == name), block)
+            for name in dimensions
+        },
+        skipped=tuple(name for name, fitted in tried.items() if fitted is None),
+    )
+
+
+def _combine(data: TrainingSet, sources: tuple[Fitted, ...], block: np.ndarray) -> Combined:
+    """``sources`` combined on the rows that a fold tested (``block``) and of which any of them knows something."""
+    logits = np.column_stack([fitted.out_of_fold for fitted in sources])
+    usable = (block >= 0) & ~np.isnan(logits).all(axis=1)
+    logits, labels, block = logits[usable], data.labels[usable], block[usable]
+    return Combined(
+        members=tuple(fitted.model.spec.name for fitted in sources),
         stack=ensemble.fit(logits, labels),
         calibration=calibration.fit(_cross_fitted(logits, labels, block), labels, block),
-        skipped=tuple(name for name, fitted in tried.items() if fitted is None),
-        stacked_rows=int(usable.sum()),
+        rows=int(usable.sum()),
     )
 
 

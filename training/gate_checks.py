@@ -225,8 +225,8 @@ def _forbidden(candidate: Candidate) -> Check:
     for contract in candidate.workspace.featured():
         personal = {column.name for column in contract.columns if column.classification is Classification.PERSONAL}
         for feature in contract.features:
-            read = feature.reads
-            if read & personal or any(word in name for word in words for name in {feature.name, *read}):
+            named = {feature.name, *feature.reads}
+            if feature.tells & personal or any(word in name for word in words for name in named):
                 found.append(f"{contract.name}:{feature.name}")
     known = {f"{view.name}:{f.name}" for view in candidate.bundle.manifest.views for f in view.features}
     found += [key for key in sorted(known - set(found)) if any(word in key.split(":")[1] for word in words)]

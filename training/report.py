@@ -10,6 +10,7 @@ import pandas as pd
 
 from credit301.console import show_table
 from credit301.errors import NotFound
+from training.specs import column
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,15 +23,24 @@ if TYPE_CHECKING:
 
 FILE = "training.json"
 COLUMNS = ("name", "level", "auc", "auc_spread", "ks", "brier")
-LIMIT = {"name": "bayes_limit", "level": "limit"}
+HEADINGS = ("model 模型", "level 层级", "AUC", "± AUC", "KS", "Brier")
+LEVELS = {"source": "数据源", "dimension": "维度", "ensemble": "集成", "baseline": "对照", "limit": "上限"}
+TITLES = {
+    "ensemble": {"zh": "集成模型", "en": "ensemble"},
+    "one_lightgbm": {"zh": "全部字段单一 LightGBM", "en": "one LightGBM on all columns"},
+    "logistic": {"zh": "逻辑回归", "en": "logistic regression"},
+    "bayes_limit": {"zh": "模拟真值上限", "en": "the simulator's own probabilities"},
+}
+LIMIT = {"name": "bayes_limit", "level": "limit", "title": TITLES["bayes_limit"]}
 
 
 def summarize(workspace: Workspace, data: TrainingSet, evaluation: Evaluation) -> dict[str, Any]:
-    """The results of a training: ``workspace``, ``rows``, ``test_rows``, ``split`` and ``models``."""
+    """The results of a training: ``workspace``, ``rows``, ``test_rows``, ``split``, ``sources`` and ``models``."""
     models = [
         {
             "name": model.name,
             "level": model.level,
+            "title": _title(workspace, model.level, model.name),
             **{name: round(float(getattr(model.metrics, name)), 6) for name in COLUMNS[2:]},
         }
         for model in evaluation.models
@@ -40,15 +50,39 @@ def summarize(workspace: Workspace, data: TrainingSet, evaluation: Evaluation) -
         "rows": len(data),
         "test_rows": len(evaluation.rows),
         "split": _split(data, evaluation),
+        "sources": _sources(workspace, data, evaluation),
         "models": models,
     }
+
+
+def _title(workspace: Workspace, level: str, name: str) -> dict[str, str]:
+    if level == "source":
+        return workspace.source(name).title.model_dump()
+    return workspace.definition.dimensions[name].model_dump() if level == "dimension" else TITLES[name]
+
+
+def _sources(workspace: Workspace, data: TrainingSet, evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Of each source with features: on how many labelled rows it has data, and whether it got a model of its own."""
+    trained = {source.model.spec.name for source in evaluation.fitted.sources}
+    found = []
+    for contract in workspace.featured():
+        columns = [column(contract.name, feature.name) for feature in contract.features]
+        rows = int(data.frame[columns].notna().any(axis=1).sum())
+        asked = contract.submodel is not None and contract.submodel.enabled
+        model = "trained" if contract.name in trained else "too_few_outcomes" if asked else "not_asked_for"
+        found.append(
+            {"name": contract.name, "dimension": contract.dimension, "rows": rows, "share": rows / len(data)}
+            | {"model": model}
+        )
+    return found
 
 
 def _split(data: TrainingSet, evaluation: Evaluation) -> dict[str, Any]:
     """How the data was split, as numbers that a reader can check."""
     plan = evaluation.plan
     if plan.nested:
-        return {"kind": plan.kind, "folds": plan.folds, "repeats": len(plan.repeats), "seed": plan.seed}
+        folds = len(plan.repeats[0])
+        return {"kind": plan.kind, "folds": folds, "repeats": len(plan.repeats), "seed": plan.seed}
     fold = plan.repeats[0][0]
     return {
         "kind": plan.kind,
@@ -62,11 +96,18 @@ def _split(data: TrainingSet, evaluation: Evaluation) -> dict[str, Any]:
 
 def table(results: dict[str, Any]) -> dict[str, Any]:
     """Print the table of models of ``results`` (as :func:`summarize` made them) and give ``results`` back."""
-    rows = [[model[name] for name in COLUMNS] for model in results["models"]]
-    if limit := results.get("limit"):
-        rows.append([limit[name] for name in COLUMNS])
-    title = f"{results['workspace']}: {results['rows']} rows, {results['test_rows']} tested"
-    show_table(f"{title}, split by {results['split']['kind']}", COLUMNS, rows)
+    limit = results.get("limit")
+    rows = [
+        [
+            " ".join(dict.fromkeys((model["name"], model["title"]["zh"]))),
+            f"{model['level']} {LEVELS[model['level']]}",
+            *(model[name] for name in COLUMNS[2:]),
+        ]
+        for model in [*results["models"], *([limit] if limit else [])]
+    ]
+    split = ", ".join(f"{name} {value}" for name, value in results["split"].items() if name != "kind")
+    title = f"{results['workspace']}: {results['rows']} labelled 有标签样本, {results['test_rows']} tested 测试样本"
+    show_table(f"{title}; split 划分 {results['split']['kind']}: {split}", HEADINGS, rows)
     return results
 
 

@@ -29,7 +29,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Plan:
-    """``repeats[r]`` are the folds of repeat ``r``; a split by time or by column is one repeat of one fold."""
+    """``repeats[r]`` are the folds of repeat ``r``; a split by time or by sides is one repeat of one fold."""
 
     kind: str
     repeats: tuple[tuple[Fold, ...], ...]
@@ -39,7 +39,7 @@ class Plan:
     @property
     def nested(self) -> bool:
         """Whether every row is tested once in each repeat, by models fitted inside the training folds."""
-        return self.kind == "kfold"
+        return len(self.repeats[0]) > 1
 
 
 def plan(data: TrainingSet, split: TimeSplit | KFoldSplit | ColumnSplit) -> Plan:
@@ -53,7 +53,10 @@ def plan(data: TrainingSet, split: TimeSplit | KFoldSplit | ColumnSplit) -> Plan
         _check_classes(data.labels, "the data")
         repeats = tuple(grouped_folds(data, rows, split.folds, split.seed + r) for r in range(split.repeats))
         return Plan("kfold", repeats, split.folds, split.seed)
-    fold = out_of_time(data, split.test_share) if isinstance(split, TimeSplit) else _by_column(data, split.column)
+    if isinstance(split, ColumnSplit) and split.holds == "folds":
+        _check_classes(data.labels, "the data")
+        return Plan(split.kind, (_given_folds(data, split.column),), split.folds, split.seed)
+    fold = out_of_time(data, split.test_share) if isinstance(split, TimeSplit) else _given_sides(data, split)
     _check_classes(data.labels[fold.train], "the training side")
     _check_classes(data.labels[fold.test], "the test side")
     return Plan(split.kind, ((fold,),), split.folds, split.seed)
@@ -131,18 +134,42 @@ def inner_folds(data: TrainingSet, rows: np.ndarray, plan: Plan) -> tuple[Fold, 
     return grouped_folds(data, rows, plan.folds, plan.seed)
 
 
-def _by_column(data: TrainingSet, name: str) -> Fold:
+def _given(data: TrainingSet, name: str) -> np.ndarray:
+    """What the column ``name`` says of each row, shape (rows,).
+
+    Raises:
+        ModelError: there is no such column, or it says two things of one entity.
+    """
     if name not in data.frame:
-        raise ModelError(f"The training set has no column {name!r} to split by.", hint="The label model must carry it.")
-    sides = data.frame[name].to_numpy()
-    unknown = set(sides) - {"train", "test"}
+        raise ModelError(f"The training set has no column {name!r} to split by.", hint="The label table must carry it.")
+    said = data.frame.groupby(data.frame[data.entity])[name].nunique(dropna=False)
+    if (said > 1).any():
+        raise ModelError(
+            f"{int((said > 1).sum())} entities are on both sides of column {name!r}.", hint="Give each one side."
+        )
+    return data.frame[name].to_numpy()
+
+
+def _given_sides(data: TrainingSet, split: ColumnSplit) -> Fold:
+    said = data.frame[split.column].tolist() if split.column in data.frame else []
+    unknown = [value for value in said if value not in {split.train, split.test}]
     if unknown:
-        raise ModelError(f"Column {name!r} must say train or test, not {min(map(str, unknown))!r}.")
-    fold = Fold(np.flatnonzero(sides == "train"), np.flatnonzero(sides == "test"))
-    both = np.intersect1d(data.groups[fold.train], data.groups[fold.test])
-    if len(both):
-        raise ModelError(f"{len(both)} entities are on both sides of column {name!r}.", hint="Give each one side.")
-    return fold
+        raise ModelError(
+            f"Column {split.column!r} must say {split.train!r} or {split.test!r}, not {unknown[0]!r}.",
+            hint="Its two words can be set in workspace.yaml (split: train, test); folds need `holds: folds`.",
+        )
+    sides = _given(data, split.column)
+    return Fold(np.flatnonzero(sides == split.train), np.flatnonzero(sides == split.test))
+
+
+def _given_folds(data: TrainingSet, name: str) -> tuple[Fold, ...]:
+    values = _given(data, name)
+    if data.frame[name].isna().any():
+        raise ModelError(f"Column {name!r} names no fold on some rows.", hint="Give each entity a fold.")
+    names = sorted(set(values), key=str)
+    if len(names) < MINIMUM_FOLDS:
+        raise ModelError(f"Column {name!r} names one fold only.", hint="At least two folds are needed.")
+    return tuple(Fold(np.flatnonzero(values != fold), np.flatnonzero(values == fold)) for fold in names)
 
 
 def _check_classes(labels: np.ndarray, side: str) -> None:

@@ -24,6 +24,7 @@ FEW_POSITIVES, SOME_POSITIVES = 60, 600
 """Defaults below which trees are kept very small, and small."""
 
 MANY_ROWS = 50_000
+CLASSES = 2
 
 Categories = dict[str, tuple[str, ...]]
 
@@ -127,7 +128,8 @@ def fit(
     saw neither it nor any other row of its entity (the folds see to that).
 
     Returns:
-        ``None`` where the source has data on fewer than five defaults or five others: nothing can be learnt from it.
+        ``None`` where the source has data on fewer than five defaults or five others, or where the folds could score
+        only one kind of them: nothing can be learnt from it, or not be told how well.
     """
     frame, labels = data.frame, data.labels
     categories = categories_of(frame.iloc[rows], (item.column for item in spec.inputs if item.category))
@@ -154,6 +156,8 @@ def fit(
     for booster, test in members:
         text = booster.model_to_string(num_iteration=trees)
         out_of_fold[test] = Booster(text, matrix.shape[1]).raw_batch(matrix[test])
+    if len(np.unique(labels[~np.isnan(out_of_fold)])) < CLASSES:
+        return None
     final, _ = _train(matrix, labels, mine, mine[:0], spec, chosen, trees)
     model = SubModel(spec, final.model_to_string(), categories, trees, len(mine), positives, chosen)
     return Fitted(model, out_of_fold)

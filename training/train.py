@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from credit301.console import say
+from credit301.errors import ModelError
 from credit301.model import bundle as bundles
 from training import bundling, evaluation, figures, registry, report, splits, tracking
 from training.dataset import TrainingSet, check_columns
@@ -19,7 +20,7 @@ from training.specs import ModelSpec, source_specs
 
 if TYPE_CHECKING:
     from credit301.model.bundle import Bundle
-    from credit301.workspace import Workspace
+    from credit301.workspace import Split, Workspace
     from training.evaluation import Evaluation
 
 STATE = "training.json"
@@ -38,9 +39,9 @@ def train(workspace: Workspace, data: TrainingSet, *, register: bool = True, for
         The summary with the table of models; ``skipped`` says whether it is the last training's.
 
     Raises:
-        ModelError: there are too few outcomes, or the data does not fit the contracts.
+        ModelError: there are too few outcomes, the data does not fit the contracts, or there is nothing to learn.
     """
-    specs = source_specs(workspace)
+    split, specs = _declared(workspace)
     check_columns(data, specs)
     where = registry.target(workspace) if register else None
     fingerprint = _fingerprint(workspace, data)
@@ -50,10 +51,10 @@ def train(workspace: Workspace, data: TrainingSet, *, register: bool = True, for
     started = time.perf_counter()
     known = _with_data(data, specs)
     found = evaluation.evaluate(
-        workspace, known, splits.plan(known, workspace.definition.split), specs, threads=workspace.settings.cpu_threads
+        workspace, known, splits.plan(known, split), specs, threads=workspace.settings.cpu_threads
     )
     for name in found.fitted.skipped:
-        say(f"train: {name} has data on too few outcomes for a model of its own.")
+        say(f"train: {name} has data on too few outcomes for a model of its own. 该数据源标签样本过少，未建子模型。")
     results = report.summarize(workspace, known, found)
     limit = report.bayes_limit(workspace, known, found.rows)
     created = datetime.now(UTC)
@@ -69,6 +70,18 @@ def train(workspace: Workspace, data: TrainingSet, *, register: bool = True, for
     report.write(workspace, results, plots)
     _remember(workspace, fingerprint, results)
     return {**results, "skipped": False}
+
+
+def _declared(workspace: Workspace) -> tuple[Split, tuple[ModelSpec, ...]]:
+    """The split and the sub-models that the workspace declares."""
+    split, specs = workspace.definition.split, source_specs(workspace)
+    if split is None:
+        raise ModelError(
+            f"{workspace.name} declares no labels to learn from.", hint="Add labels and split to its workspace.yaml."
+        )
+    if not specs:
+        raise ModelError(f"No source of {workspace.name} has a sub-model.", hint="Add subModel to a contract.")
+    return split, specs
 
 
 def write_bundle(
@@ -111,6 +124,11 @@ def _with_data(data: TrainingSet, specs: tuple[ModelSpec, ...]) -> TrainingSet:
     known = data.frame[columns].notna().any(axis=1)
     if not known.all():
         say(f"train: {int((~known).sum())} rows without data from any source are left out.")
+    if not known.any():
+        raise ModelError(
+            "No source with a sub-model has data on any labelled entity.",
+            hint="Compare the keys of the labels with those of the sources, and the decision times with their dates.",
+        )
     return TrainingSet(data.frame[known], data.entity)
 
 
@@ -119,7 +137,7 @@ def _fingerprint(workspace: Workspace, data: TrainingSet) -> str:
     parts = [
         data.digest(),
         bundling.feature_version(workspace),
-        workspace.definition.split.model_dump_json(),
+        _declared(workspace)[0].model_dump_json(),
         json.dumps(bundling.read_policy(workspace), sort_keys=True),
         installed("lightgbm"),
         *(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))),

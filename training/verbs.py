@@ -21,10 +21,16 @@ def train(
     force: Annotated[bool, typer.Option(help="Train although nothing changed. 数据未变也训练。")] = False,
 ) -> dict[str, Any]:
     """训练各数据源子模型、集成与校准。Train a model per source, the ensemble and its calibration."""
+    from credit301.derive.features import submodel_specs
+    from credit301.governance.lineage.events import recorded
+    from credit301.governance.lineage.from_contracts import ENSEMBLE
+    from credit301.governance.lineage.graph import Layer
     from training.dataset import TrainingSet
     from training.train import train as run
 
-    return run(workspace, TrainingSet.of(workspace), register=register, force=force)
+    models = [(Layer.SUBMODEL, spec.name) for spec in submodel_specs(workspace)]
+    with recorded(workspace, "train", [*models, (Layer.ENSEMBLE, ENSEMBLE)]):
+        return run(workspace, TrainingSet.of(workspace), register=register, force=force)
 
 
 def report(workspace: Workspace) -> dict[str, Any]:

@@ -21,7 +21,10 @@ HELP = "Government and bank data to a real-time credit decision. 从政务与银
 
 
 def build_app() -> typer.Typer:
-    """The command-line application with one command for each installed verb."""
+    """The command-line application with one command for each installed verb; `group.verb` is `credit301 group verb`.
+
+    What a group is for is said by the module that holds its first verb.
+    """
     app = typer.Typer(name="credit301", help=HELP, no_args_is_help=True, add_completion=False)
 
     @app.callback()
@@ -34,8 +37,14 @@ def build_app() -> typer.Typer:
     ) -> None:
         context.obj = workspace
 
+    groups: dict[str, typer.Typer] = {}
     for name in verbs.names():
-        app.command(name=name.replace("_", "-"))(_command(verbs.get(name)))
+        verb = verbs.get(name)
+        group, _, command = name.rpartition(".")
+        if group and group not in groups:
+            groups[group] = typer.Typer(help=inspect.getdoc(inspect.getmodule(verb)), no_args_is_help=True)
+            app.add_typer(groups[group], name=group.replace("_", "-"))
+        (groups[group] if group else app).command(name=command.replace("_", "-"))(_command(verb))
     return app
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 
 _progress = Console(stderr=True, highlight=False)
@@ -29,6 +30,16 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
     _output.print(table)
+
+
+def show(renderable: RenderableType) -> None:
+    """Print a tree, a table or a text that the caller made."""
+    _output.print(renderable)
+
+
+def show_json(value: Any) -> None:
+    """Print ``value`` as JSON for another program: nothing is wrapped or coloured."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
 def show_mapping(values: Mapping[str, Any]) -> None:

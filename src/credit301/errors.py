@@ -48,6 +48,10 @@ class ModelError(Credit301Error):
     """A model or bundle is missing, damaged, or does not fit."""
 
 
+class AuditError(Credit301Error):
+    """A read could not be recorded, or a record of the audit trail is not what was written."""
+
+
 class GateRefused(Credit301Error):
     """A model version failed the promotion gate."""
 

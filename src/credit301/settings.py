@@ -25,6 +25,14 @@ class Profile(StrEnum):
     CLUSTER = "cluster"
 
 
+class Warehouse(StrEnum):
+    """The engine that the warehouse runs on."""
+
+    DUCKDB = "duckdb"
+    POSTGRES = "postgres"
+    SPARK = "spark"
+
+
 class Settings(BaseSettings):
     """Settings of a run, read from ``CREDIT301_*`` variables and a ``.env`` file beside the project.
 
@@ -55,6 +63,15 @@ class Settings(BaseSettings):
     exchange_url: str = ""
 
     threads: int = Field(default=0, description="threads of the warehouse and of training; 0 means all cores")
+    warehouse: Warehouse | None = Field(
+        default=None, description="duckdb, postgres or spark; unset means duckdb, and spark in the cluster profile"
+    )
+    warehouse_memory_gib: float = Field(
+        default=0, description="memory of the warehouse before it spills to disk; 0 means a third of the machine's"
+    )
+    ingest_memory_gib: float = Field(
+        default=0, description="memory that the way in takes before it spills to disk; 0 means a sixth of the machine's"
+    )
 
     def model_post_init(self, _context: object, /) -> None:
         """Make paths absolute, so that a verb may be called from any directory."""
@@ -66,6 +83,23 @@ class Settings(BaseSettings):
     def cpu_threads(self) -> int:
         """Threads to use: the setting, or every core of this machine."""
         return self.threads or os.cpu_count() or 1
+
+    @property
+    def warehouse_engine(self) -> Warehouse:
+        """The engine of the warehouse: the setting, else the profile's."""
+        return self.warehouse or (Warehouse.SPARK if self.profile is Profile.CLUSTER else Warehouse.DUCKDB)
+
+    @property
+    def warehouse_memory(self) -> float:
+        """GiB that the warehouse may use: the setting, or a third of this machine's memory, at least one."""
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+        return self.warehouse_memory_gib or max(1.0, there / 3)
+
+    @property
+    def ingest_memory(self) -> float:
+        """GiB to use on the way in: the setting, or a sixth of this machine's memory, at least one."""
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+        return self.ingest_memory_gib or max(1.0, there / 6)
 
     def redis_address(self) -> str:
         """URL of the online store.

@@ -2,7 +2,8 @@
 
 A verb is a function ``fn(workspace, **options) -> dict | None`` declared under the entry-point group
 ``credit301.verbs``. The command line, the DAGs and other verbs reach it by name only, so that the packages
-which implement verbs (training, serving, ...) need not know one another.
+which implement verbs (training, serving, ...) need not know one another. A name with a dot, ``contracts.check``, is a
+command of a group: ``credit301 contracts check``.
 """
 
 from __future__ import annotations

@@ -9,9 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from credit301.contracts.loader import FILE_NAME, load_contract
-from credit301.contracts.model import Contract, Name, Strict, Text
+from credit301.contracts.model import Contract, Name, Scalar, Strict, Text
 from credit301.errors import ContractError, NotFound
+from credit301.governance.definition import Governance
 from credit301.settings import Settings, get_settings
+from credit301.workspace_checks import check
 from credit301.yaml_file import YamlFile
 
 
@@ -29,13 +31,16 @@ class Labels(Strict):
     """Where the outcomes to learn from are: a dbt model of the workspace, or a column of a source.
 
     A model has the entity's key, ``decision_time`` and ``label`` (0 or 1). A source's column is a default where it
-    equals ``positive``; its decision time is the time of the data.
+    equals ``positive``; its decision time is in the column ``decision_time``, else the time of the data. The column
+    ``known_at`` says when the outcome was known: a split by time then trains on what was known when its test begins.
     """
 
     model: Name | None = None
     source: Name | None = None
     column: Name | None = None
     positive: Any = None
+    decision_time: Name | None = None
+    known_at: Name | None = None
 
     @model_validator(mode="after")
     def _either(self) -> Labels:
@@ -43,6 +48,10 @@ class Labels(Strict):
             raise ValueError("name either a model or a source")
         if self.source and self.column is None:
             raise ValueError("a source needs the column that holds the outcome")
+        if self.source and self.positive is None:
+            raise ValueError("a source needs the value of a default in its column: positive")
+        if self.model and {"column", "positive", "decision_time", "known_at"} & self.model_fields_set:
+            raise ValueError("a model has its columns by their fixed names; only a source names them")
         return self
 
 
@@ -65,10 +74,17 @@ class KFoldSplit(Strict):
 
 
 class ColumnSplit(Strict):
-    """A column of the label model says ``train`` or ``test``."""
+    """A column of the label table: it says ``train`` or ``test``, or names each row's fold.
+
+    Of ``sides`` the values are those of ``train`` and ``test``; of ``folds`` each value is one fold, which is tested by
+    models that learnt from the others.
+    """
 
     kind: Literal["column"]
     column: Name
+    holds: Literal["sides", "folds"] = "sides"
+    train: Scalar = "train"
+    test: Scalar = "test"
     folds: Annotated[int, Field(ge=2)] = 5
     seed: int = 301
 
@@ -83,19 +99,20 @@ class Ingest(Strict):
 
 
 class Definition(Strict):
-    """What ``workspace.yaml`` says."""
+    """What ``workspace.yaml`` says. Without ``labels`` (and ``split``) features are made, and nothing is trained."""
 
     name: Name
     title: Text
     entity: Entity
     dimensions: dict[Name, Text]
-    labels: Labels
-    split: Split
+    labels: Labels | None = None
+    split: Split | None = None
     ingest: Ingest = Ingest()
     feature_grid: Literal["monthly", "none"] = Field(
         default="none", description="also compute features at each month's start, not only at decisions and now"
     )
     simulated: bool = False
+    governance: Governance = Governance()
 
 
 @dataclass(frozen=True)
@@ -164,6 +181,21 @@ class Paths:
         return self.root / "reports"
 
     @property
+    def audit(self) -> Path:
+        """The audit trail: who read what for which application."""
+        return self.root / "audit"
+
+    @property
+    def consents(self) -> Path:
+        """Consent records, where they are kept in files."""
+        return self.root / "consents"
+
+    @property
+    def access(self) -> Path:
+        """What each role may see, a database each."""
+        return self.root / "access"
+
+    @property
     def state(self) -> Path:
         """Watermarks, promotions, alerts."""
         return self.root / "state"
@@ -199,20 +231,7 @@ class Workspace:
             raise ContractError(
                 f"{self.directory} has no sources.", hint="Each source is a folder sources/<name>/contract.yaml."
             )
-        for contract in self.sources.values():
-            if contract.dimension not in self.definition.dimensions:
-                known = ", ".join(self.definition.dimensions)
-                raise ContractError(
-                    f"{contract.path / FILE_NAME}: domain {contract.dimension!r} is no dimension "
-                    f"of the workspace ({known})."
-                )
-            if contract.features and self.entity.key not in {column.name for column in contract.columns}:
-                raise ContractError(
-                    f"{contract.path / FILE_NAME}: has features but no column {self.entity.key!r}, the entity's key."
-                )
-        labels = self.definition.labels
-        if labels.source and labels.source not in self.sources:
-            raise file.error(("labels", "source"), f"{labels.source!r} is not a source of the workspace.")
+        check(self.definition, self.sources, file)
 
     @property
     def name(self) -> str:

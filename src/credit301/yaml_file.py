@@ -36,7 +36,10 @@ class YamlFile:
             raise ContractError(f"{path}:1: expected a mapping of keys to values.")
 
     def line(self, location: Location) -> int:
-        """Line (from 1) of the node at ``location``, or of its nearest known parent."""
+        """Line (from 1) of the node at ``location``, or of its nearest known parent.
+
+        A step that names no node is passed over: pydantic names there which of several models was tried.
+        """
         node: Any = self.data
         line = 1
         for step in location:
@@ -45,7 +48,7 @@ class YamlFile:
             elif isinstance(node, CommentedSeq) and isinstance(step, int) and step < len(node):
                 line = int(node.lc.item(step)[0]) + 1
             else:
-                break
+                continue
             node = node[step]
         return line
 
@@ -79,8 +82,12 @@ class YamlFile:
         try:
             return model.model_validate(self.plain(node))
         except ValidationError as error:
-            problems = error.errors()
-            first = problems[0]
-            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-            message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
-            raise self.error((*at, *first["loc"]), f"{message}{more}.") from error
+            raise self.invalid(error, at) from error
+
+    def invalid(self, error: ValidationError, at: Location = ()) -> ContractError:
+        """``error`` about the node at ``at``, with its line; an unknown key comes before what else is wrong."""
+        problems = error.errors()
+        first = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+        return self.error((*at, *first["loc"]), f"{message}{more}.")

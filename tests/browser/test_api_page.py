@@ -15,6 +15,7 @@ from credit301.settings import Settings
 from credit301.workspace import Workspace
 from serving.app import EXAMPLE_USCC, Service
 from tests.conftest import REPOSITORY
+from tests.support.consenting import consent
 from tests.support.scoring import GOOD, put, trained
 from tests.support.servers import running
 
@@ -34,6 +35,7 @@ def served(tmp_path: Path) -> Iterator[tuple[str, str]]:
         workspace = Workspace.load(REPOSITORY / "workspaces" / "wuhan", settings)
         model = trained()
         bundle.write(tmp_path / "bundle", model.manifest, model.files)
+        consent(workspace, EXAMPLE_USCC)
         with running(Service(workspace, bundle=tmp_path / "bundle").app()) as address:
             yield address, settings.secret("api_key")
 

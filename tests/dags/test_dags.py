@@ -13,13 +13,20 @@ import pytest
 from tests.dags.conftest import DAGS
 
 SOURCES = {
+    "bank_account_flow",
     "bank_loan",
     "bank_repayment",
     "business_registration",
+    "development_reform",
+    "enterprise_profile",
     "financial_statements",
+    "fiscal_support",
+    "housing_fund",
     "judicial_penalty",
+    "platform_event",
     "social_insurance",
     "tax_declaration",
+    "tax_payment",
 }
 STEPS = ("build_warehouse", "materialize_features", "train_models", "promote_ensemble")
 IDS = sorted({*(f"ingest_{source}" for source in SOURCES), *STEPS})

@@ -186,9 +186,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[Ver
     """A tiny workspace with random records, built once."""
     directory = tmp_path_factory.mktemp("golden")
     tiny = TinyWorkspace(directory / "tiny", Settings(home=directory / "home"))
-    tiny.replace("logicalTypeOptions: {format: uscc}}", "classification: internal}")
-    tiny.replace('logicalTypeOptions: {pattern: "^[0-9]{4}-[0-9]{2}$"}}', "classification: internal}")
-    tiny.replace("- {name: event_time,", "- {name: opened_on, logicalType: date}\n      - {name: event_time,")
+    tiny.replace("logicalTypeOptions: {format: uscc}, ", "")
+    tiny.replace('logicalTypeOptions: {pattern: "^[0-9]{4}-[0-9]{2}$"}, ', "")
+    opened = "- {name: opened_on, logicalType: date, classification: internal}"
+    tiny.replace("- {name: event_time,", f"{opened}\n      - {{name: event_time,")
     tiny.contract = tiny.contract[: tiny.contract.index("      - {name: amount_sum")]
     tiny.contract += "\n".join(line[4:] for line in FEATURES.strip("\n").splitlines()) + "\n"
     workspace = tiny.load()

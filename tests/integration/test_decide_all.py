@@ -15,6 +15,7 @@ from credit301.model import bundle
 from credit301.workspace import Workspace
 from serving.judge import Loaded
 from serving.verbs import decide_all, sample, yuan_of
+from tests.support.consenting import consent
 from tests.support.scoring import BAD, CATEGORIES, GOOD, NUMBERS, trained, valid_uscc
 
 KNOWN, SOUND, WEAK, TAX_ONLY, HOLLOW = (valid_uscc(f"91420100MA4K{number:04d}") for number in range(5))
@@ -42,6 +43,7 @@ def built(wuhan: Workspace) -> Workspace:
         f"copy (select '{KNOWN}' as uscc, timestamp '2024-01-01' as decision_time, 0 as label) "
         f"to '{marts / 'training_labels.parquet'}' (format parquet)"
     )
+    consent(wuhan, KNOWN, SOUND, WEAK, TAX_ONLY, HOLLOW)
     return wuhan
 
 

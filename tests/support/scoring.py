@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
 import lightgbm
 import numpy as np
+import pyarrow as pa
 import redis
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from credit301.domain.text import Text
-from credit301.features.feast_wire import Scalar, entity_key, field, timestamp_field
+from credit301.features.packed_wire import Kind, Layout, Scalar, entity_key, layout_key
+from credit301.features.packing import pack
 from credit301.model.bundle import (
     Ensemble,
     FeatureSpec,
@@ -127,13 +127,11 @@ def views() -> tuple[ViewSpec, ...]:
                 name=view,
                 dimension=DIMENSIONS[view],
                 title=Text(zh=f"{view}来源", en=view.replace("_", " ")),
-                ts_field=timestamp_field(view),
                 features=tuple(
                     FeatureSpec(
                         name=name,
                         kind="number" if values is None else "category",
                         categories=values,
-                        redis_field=field(view, name).hex(),
                         label=Text(zh=f"{name}指标", en=name.replace("_", " ")),
                     )
                     for name, values in named.items()
@@ -239,27 +237,23 @@ def trained(version: str = "v1", intercept: float = -0.5) -> Trained:
     return Trained(manifest=manifest, files=files, boosters=boosters)
 
 
-def value_bytes(value: Scalar) -> bytes:
-    """A ``feast.types.Value`` in wire format, written independently of the decoder under test."""
-    if value is None:
-        return b"\x98\x01\x00"
-    if isinstance(value, str):
-        text = value.encode()
-        assert len(text) < 128
-        return bytes([0x12, len(text)]) + text
-    return b"\x29" + struct.pack("<d", float(value))
-
-
 def put(
     client: redis.Redis, entity: str, values: Mapping[str, Scalar], *, as_of: datetime = AS_OF, only: str | None = None
 ) -> None:
-    """Write an entity's row as Feast does: every feature of each view in ``values`` (of ``only`` one view)."""
-    stamp = Timestamp()
-    stamp.FromDatetime(as_of)
-    mapping: dict[bytes | str, bytes] = {}
-    for key, value in values.items():
-        view, _, feature = key.partition(":")
-        if only is None or view == only:
-            mapping[field(view, feature)] = value_bytes(value)
-            mapping[timestamp_field(view)] = stamp.SerializeToString()
-    client.hset(entity_key(PROJECT, KEY, entity), mapping=mapping)  # type: ignore[arg-type]
+    """Write an entity's rows as materialization does: each view in ``values`` (of ``only`` one view)."""
+    micros = np.array([(as_of - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)])
+    for view in views():
+        row = {name: values[f"{view.name}:{name}"] for name in _names(view) if f"{view.name}:{name}" in values}
+        if row and only in {None, view.name}:
+            kinds: dict[str, Kind] = {
+                feature.name: "d" if feature.kind == "number" else "s" for feature in view.features
+            }
+            layout = Layout(tuple(row), tuple(kinds[name] for name in row))
+            arrow = {"d": pa.float64(), "s": pa.string()}
+            columns = {name: pa.array([value], arrow[kinds[name]]) for name, value in row.items()}
+            client.hset(entity_key(PROJECT, KEY, entity), view.name, pack(layout, columns, micros, micros)[0].as_py())  # type: ignore[arg-type]
+            client.set(layout_key(PROJECT, layout.fingerprint), layout.text)
+
+
+def _names(view: ViewSpec) -> list[str]:
+    return [feature.name for feature in view.features]

@@ -1,10 +1,22 @@
-{# The value of the record that is last by event_time and, for equal times, by known_from; nulls are passed over. #}
-{% macro last_known(value) -%}{{ return(adapter.dispatch("last_known")(value)) }}{%- endmacro %}
-{% macro default__last_known(value) -%}arg_max({{ value }}, row(event_time, known_from)){%- endmacro %}
-{% macro postgres__last_known(value) -%}
-  (array_remove(array_agg({{ value }} order by event_time desc, known_from desc), null))[1]
+{#
+  The value of the record that is last by event_time and, for equal times, by known_from, of those in the window that
+  satisfy a condition; nulls are passed over. The largest value decides between records of the same times.
+#}
+{% macro last_known(value, window, chosen) -%}
+  {{ return(adapter.dispatch("last_known")(value, window, chosen)) }}
 {%- endmacro %}
-{% macro spark__last_known(value) -%}max_by({{ value }}, struct(event_time, known_from)){%- endmacro %}
+{% macro default__last_known(value, window, chosen) -%}
+  arg_max({{ value }}, row(event_time, known_from, {{ value }})){{ within(window, chosen) }}
+{%- endmacro %}
+{% macro postgres__last_known(value, window, chosen) -%}
+  (array_agg({{ value }} order by event_time desc, known_from desc, {{ value }} desc)
+  {{- within(window, value ~ " is not null" ~ (" and " ~ chosen if chosen is not none else "")) }})[1]
+{%- endmacro %}
+{# max_by takes nulls as values: the order of those is null, and such records are passed over. #}
+{% macro spark__last_known(value, window, chosen) -%}
+  max_by({{ value }}, case when {{ value }} is not null then struct(event_time, known_from, {{ value }}) end)
+  {{- within(window, chosen) }}
+{%- endmacro %}
 
 {# Arguments of an aggregate over floating-point numbers, in a fixed order: their sum depends on it, and the same data
    must give the same features to the last bit. Spark has no such clause; its order is that of the shuffle. #}

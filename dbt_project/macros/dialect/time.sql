@@ -8,6 +8,8 @@
 {% macro default__days_after(moment, days) -%}({{ moment }} + interval '{{ days }}' day){%- endmacro %}
 {% macro postgres__days_after(moment, days) -%}({{ moment }} + interval '{{ days }} days'){%- endmacro %}
 
+{% macro days_before(moment, days) -%}{{ days_after(moment, "-" ~ days) }}{%- endmacro %}
+
 {# Whole days from one moment to a later one. #}
 {% macro days_between(earlier, later) -%}{{ return(adapter.dispatch("days_between")(earlier, later)) }}{%- endmacro %}
 {% macro default__days_between(earlier, later) -%}date_diff('day', cast({{ earlier }} as date), cast({{ later }} as date)){%- endmacro %}
@@ -15,7 +17,7 @@
 {% macro spark__days_between(earlier, later) -%}datediff(cast({{ later }} as date), cast({{ earlier }} as date)){%- endmacro %}
 
 {# Months of 30.4375 days since 1970, with a fraction: an axis to fit trends on. #}
-{% macro months_since_epoch(moment) -%}({{ days_between("cast('1970-01-01' as date)", moment) }} / 30.4375){%- endmacro %}
+{% macro months_since_epoch(moment) -%}(cast({{ days_between("cast('1970-01-01' as date)", moment) }} as {{ float_type() }}) / 30.4375){%- endmacro %}
 
 {# A relation `(month_start)` of the first days of the months between two moments. #}
 {% macro month_starts(first, last) -%}{{ return(adapter.dispatch("month_starts")(first, last)) }}{%- endmacro %}
@@ -26,9 +28,20 @@
   (select generate_series(date_trunc('month', {{ first }}), {{ last }}, interval '1 month') as month_start)
 {%- endmacro %}
 {% macro spark__month_starts(first, last) -%}
-  (select explode(sequence(date_trunc('month', {{ first }}), {{ last }}, interval 1 month)) as month_start)
+  (
+    select explode(sequence(date_trunc('month', span.beginning), {{ last }}, interval 1 month)) as month_start
+    from (select {{ first }} as beginning) as span
+  )
 {%- endmacro %}
 
 {% macro months_after(moment, months) -%}{{ return(adapter.dispatch("months_after")(moment, months)) }}{%- endmacro %}
 {% macro default__months_after(moment, months) -%}(cast({{ moment }} as timestamp) + interval '{{ months }}' month){%- endmacro %}
 {% macro postgres__months_after(moment, months) -%}(cast({{ moment }} as timestamp) + interval '{{ months }} months'){%- endmacro %}
+
+{# Calendar months from that of one moment to that of a later one. #}
+{% macro calendar_months_between(earlier, later) -%}
+  cast(
+    (extract(year from {{ later }}) - extract(year from {{ earlier }})) * 12
+    + extract(month from {{ later }}) - extract(month from {{ earlier }})
+    as integer)
+{%- endmacro %}

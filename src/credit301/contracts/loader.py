@@ -2,18 +2,15 @@
 
 The document is first held to the standard's own JSON schema, then to what the platform understands of it;
 either way an error names file, line and key. What the standard has no word for stands in ``customProperties``:
-``time``, ``pull``, ``legalBasis``, ``features``, ``subModel``; on a column ``unit``, ``dateFormat``, ``tolerance``.
+``time``, ``pull``, ``legalBasis``, ``purposes``, ``consent``,
+``features``, ``edges``, ``subModel``; on a column ``unit``, ``dateFormat``, ``repair``, ``tolerance``.
 """
 
 from __future__ import annotations
 
-import json
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-from open_data_contract_standard.model import OpenDataContractStandard
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.alias_generators import to_camel
 
@@ -23,22 +20,31 @@ from credit301.contracts.model import (
     CheckKind,
     Classification,
     Column,
+    ConsentNeed,
     Contract,
+    Edges,
     Feature,
     Freshness,
     LogicalType,
     Pull,
+    Purpose,
     Severity,
+    Status,
     Strict,
     SubModel,
     Text,
     TimeColumns,
 )
+from credit301.contracts.repairs import RepairStep
+from credit301.contracts.standard import check_standard
+from credit301.sources.connectors.options import OPTIONS
 from credit301.yaml_file import Location, YamlFile
 
 FILE_NAME = "contract.yaml"
-CONTRACT_PROPERTIES = {"time", "pull", "legalBasis", "features", "subModel"}
-COLUMN_PROPERTIES = {"unit", "dateFormat", "tolerance"}
+CONTRACT_PROPERTIES = {"time", "pull", "legalBasis", "features", "edges", "subModel", "purposes", "consent"}
+COLUMN_PROPERTIES = {"unit", "dateFormat", "repair", "tolerance"}
+RETENTION_DAYS = {"d": 1, "y": 365}
+ARGUMENTS = ("pattern", "validValues", "minimum", "maximum")
 SEVERITIES = {"error": Severity.FAIL, "warning": Severity.WARN}
 
 
@@ -62,24 +68,35 @@ class _Quality(Strict):
     dimension: str | None = None
 
 
-@lru_cache(maxsize=1)
-def _standard() -> jsonschema.Draft201909Validator:
-    text = OpenDataContractStandard.json_schema()  # type: ignore[no-untyped-call]
-    return jsonschema.Draft201909Validator(json.loads(text))
-
-
-def load_contract(folder: Path) -> Contract:
-    """The contract in ``folder/contract.yaml``.
+def load_contract(folder: Path, path: Path | None = None) -> Contract:
+    """The contract of the source in ``folder``: that in ``contract.yaml``, or another version of it in ``path``.
 
     Raises:
         ContractError: it breaks the standard, or names something that the platform does not know.
     """
-    file = YamlFile(folder / FILE_NAME)
+    file = YamlFile(path or folder / FILE_NAME)
     document = file.plain()
-    problem = jsonschema.exceptions.best_match(_standard().iter_errors(document))
-    if problem is not None:
-        raise file.error(tuple(problem.absolute_path), f"breaks the data contract standard: {problem.message[:300]}.")
+    check_standard(file, document)
     return _Loader(file, document).contract(folder)
+
+
+def place_of_property(file: YamlFile, name: str) -> Location:
+    """Where the value of the custom property ``name`` of a contract stands in its ``file``."""
+    for index, item in enumerate(file.data.get("customProperties") or []):
+        if item.get("property") == name:
+            return ("customProperties", index, "value")
+    return ("customProperties",)
+
+
+def place_of_feature(file: YamlFile, name: str) -> Location:
+    """Where the feature ``name`` of a contract stands in its ``file``."""
+    node, at = file.data, place_of_property(file, "features")
+    for step in at:
+        node = node[step]
+    for index, item in enumerate(node):
+        if item.get("name") == name:
+            return (*at, index)
+    return at
 
 
 class _Loader:
@@ -123,12 +140,16 @@ class _Loader:
             columns=columns,
             checks=tuple(self.checks),
             time=time,
-            pull=self._parse(custom, "pull", Pull, None),
+            pull=self._pull(custom),
             freshness=self._freshness(),
+            retention=self._retention(),
+            **self._use(custom),
+            edges=self._parse(custom, "edges", Edges, None) if "edges" in custom else None,
             features=self._features(custom),
             submodel=self._parse(custom, "subModel", SubModel, None) if "subModel" in custom else None,
         )
         self._references(contract, custom)
+        self._governance(contract)
         return contract
 
     # -- columns and checks
@@ -150,9 +171,10 @@ class _Loader:
             sql_type=(item.get("physicalType") or SQL_TYPES[logical]).upper(),
             required=required,
             primary_key=bool(item.get("primaryKey")),
-            classification=Classification(item.get("classification") or "internal"),
+            classification=self._classification(item, at),
             unit=str(self._value(custom, "unit", "")),
             date_format=str(self._value(custom, "dateFormat", "")),
+            repair=self._repair(custom),
         )
         tolerance = self._value(custom, "tolerance", None)
         if required:
@@ -164,6 +186,14 @@ class _Loader:
         for index, rule in enumerate(item.get("quality") or []):
             self._quality(rule, name, (*at, "quality", index))
         return column
+
+    def _repair(self, custom: dict[str, tuple[Any, Location]]) -> tuple[RepairStep, ...]:
+        if "repair" not in custom:
+            return ()
+        items, at = custom["repair"]
+        if not isinstance(items, list):
+            raise self.file.error(at, "must be a list of repairs.")
+        return tuple(self.file.parse(RepairStep, item, (*at, index)) for index, item in enumerate(items))
 
     def _options(self, name: str, item: dict[str, Any], tolerance: float | None) -> None:
         options = item.get("logicalTypeOptions") or {}
@@ -190,6 +220,10 @@ class _Loader:
         quality = self.file.parse(_Quality, rule, at)
         if quality.severity not in SEVERITIES:
             raise self.file.error((*at, "severity"), "must be error or warning.")
+        for key in quality.arguments:
+            if key not in ARGUMENTS or quality.metric != "invalidValues":
+                place = (*at, "arguments", key)
+                raise self.file.error(place, f"unknown key; invalidValues has {', '.join(ARGUMENTS)}.")
         common: dict[str, Any] = {"severity": SEVERITIES[quality.severity], "description": quality.description}
         if quality.must_be_less_than is not None and quality.unit == "percent":
             common["tolerance"] = quality.must_be_less_than / 100
@@ -233,7 +267,7 @@ class _Loader:
         if bounds:
             self._add(quality.name or f"{column}_between", CheckKind.BETWEEN, column=column, arguments=bounds, **common)
         if not bounds and not set(kinds) & set(arguments):
-            raise self.file.error((*at, "arguments"), "needs pattern, validValues, minimum or maximum.")
+            raise self.file.error((*at, "arguments"), f"needs one of {', '.join(ARGUMENTS)}.")
 
     def _add(self, identity: str, kind: CheckKind, **fields: Any) -> None:
         taken = {check.id for check in self.checks}
@@ -267,6 +301,15 @@ class _Loader:
         value, at = custom[name]
         return self.file.parse(model, value, at)
 
+    def _pull(self, custom: dict[str, tuple[Any, Location]]) -> Pull:
+        pull: Pull = self._parse(custom, "pull", Pull, None)
+        at = custom["pull"][1]
+        if pull.connector not in OPTIONS:
+            known = ", ".join(OPTIONS)
+            raise self.file.error((*at, "connector"), f"{pull.connector!r} is no connector; known: {known}.")
+        self.file.parse(OPTIONS[pull.connector], pull.options, (*at, "options"))
+        return pull
+
     def _features(self, custom: dict[str, tuple[Any, Location]]) -> tuple[Feature, ...]:
         if "features" not in custom:
             return ()
@@ -287,9 +330,69 @@ class _Loader:
                 values["schedule"] = str(item.get("schedule") or "@daily")
             elif item["property"] == "latency":
                 values["maximum_age_days"] = int(item["value"])
-            else:
-                raise self.file.error(("slaProperties", index, "property"), "must be frequency or latency.")
+            elif item["property"] != "retention":
+                raise self.file.error(("slaProperties", index, "property"), "must be frequency, latency or retention.")
         return Freshness(**values)
+
+    def _retention(self) -> int | None:
+        for index, item in enumerate(self.document.get("slaProperties") or []):
+            if item["property"] != "retention":
+                continue
+            value, unit = item["value"], item.get("unit")
+            if unit not in RETENTION_DAYS or isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise self.file.error(
+                    ("slaProperties", index), "retention is a whole number of days (unit: d) or years (unit: y)."
+                )
+            return value * RETENTION_DAYS[unit]
+        return None
+
+    def _use(self, custom: dict[str, tuple[Any, Location]]) -> dict[str, Any]:
+        """What the source may be read for, and whether consent is needed; what is not said keeps its default."""
+        found: dict[str, Any] = {}
+        if "purposes" in custom:
+            value, at = custom["purposes"]
+            if not isinstance(value, list) or not value or not set(value) <= set(Purpose):
+                raise self.file.error(at, f"must be a list of {', '.join(Purpose)}.")
+            found["purposes"] = tuple(Purpose(item) for item in value)
+        if "consent" in custom:
+            value, at = custom["consent"]
+            if value not in set(ConsentNeed):
+                raise self.file.error(at, f"must be one of {', '.join(ConsentNeed)}.")
+            if value == ConsentNeed.NOT_REQUIRED and not self._value(custom, "legalBasis", ""):
+                raise self.file.error(at, "not_required needs a legalBasis that says why.")
+            found["consent"] = ConsentNeed(value)
+        return found
+
+    def _classification(self, item: dict[str, Any], at: Location) -> Classification:
+        """Said, never assumed: what a column may be used for follows from it."""
+        known = ", ".join(kind.value for kind in Classification)
+        if "classification" not in item:
+            raise self.file.error(at, f"column {item['name']!r} has no classification; give one of {known}.")
+        try:
+            return Classification(item["classification"])
+        except ValueError:
+            raise self.file.error((*at, "classification"), f"must be one of {known}.") from None
+
+    def _governance(self, contract: Contract) -> None:
+        """An active contract says who answers for the data, why and by what right it is used, and for how long."""
+        if contract.status not in set(Status):
+            raise self.file.error(("status",), f"must be one of {', '.join(Status)}.")
+        if contract.status != Status.ACTIVE:
+            return
+        said: dict[str, tuple[object, Location]] = {
+            "an owner (team.name)": (contract.owner, ("team",)),
+            "a purpose (description.purpose)": (contract.purpose, ("description",)),
+            "a legal basis (customProperties, legalBasis)": (contract.legal_basis, ("customProperties",)),
+            "a retention (slaProperties, {property: retention, value: 5, unit: y})": (
+                contract.retention,
+                ("slaProperties",),
+            ),
+        }
+        for what, (value, at) in said.items():
+            if not value:
+                raise self.file.error(
+                    at if at[0] in self.document else ("status",), f"an active contract needs {what}."
+                )
 
     def _references(self, contract: Contract, custom: dict[str, tuple[Any, Location]]) -> None:
         columns = {column.name for column in contract.columns}
@@ -298,12 +401,26 @@ class _Loader:
         for name in (contract.time.event_time, contract.time.available_at):
             if name and name not in columns:
                 raise self.file.error(custom["time"][1], f"{name!r} is not a column.")
+        self._edges(contract, columns, custom)
         direct = {feature.name for feature in contract.features if feature.of is None}
         for index, feature in enumerate(contract.features):
             at = (*custom["features"][1], index)
-            for column in feature.reads - columns:
-                raise self.file.error(at, f"{column!r} is not a column of {contract.name}.")
+            for column in sorted(feature.reads - columns):
+                place = (*at, "where", column) if column in feature.where else at
+                raise self.file.error(place, f"{column!r} is not a column of {contract.name}.")
             for other in set(feature.of or ()) - direct:
                 raise self.file.error((*at, "of"), f"{other!r} is no directly aggregated feature of {contract.name}.")
         if contract.submodel and contract.submodel.enabled and not contract.features:
             raise self.file.error(custom["subModel"][1], "a sub-model needs features.")
+
+    def _edges(self, contract: Contract, columns: set[str], custom: dict[str, tuple[Any, Location]]) -> None:
+        edges = contract.edges
+        for name in (edges.origin, edges.target) if edges else ():
+            if name not in columns:
+                raise self.file.error(custom["edges"][1], f"{name!r} is not a column of {contract.name}.")
+        for index, feature in enumerate(contract.features):
+            at = (*custom["features"][1], index)
+            if feature.over_edges and edges is None:
+                raise self.file.error(at, "needs the custom property edges: {from: ..., to: ...} in this contract.")
+            if feature.over_edges in {"in", "out"} and edges and not edges.directed:
+                raise self.file.error(at, "the edges are not directed: its direction can only be both.")

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
+from credit301.contracts.repairs import RepairStep
+
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -71,6 +73,22 @@ class Classification(StrEnum):
     PERSONAL = "personal"
 
 
+class Purpose(StrEnum):
+    """What a source may be read for."""
+
+    CREDIT_DECISION = "credit_decision"
+    POST_LOAN_MONITORING = "post_loan_monitoring"
+    MODEL_DEVELOPMENT = "model_development"
+    MARKETING = "marketing"
+
+
+class ConsentNeed(StrEnum):
+    """Whether a source is read only with the enterprise's consent; a public register is read without."""
+
+    REQUIRED = "required"
+    NOT_REQUIRED = "not_required"
+
+
 class LogicalType(StrEnum):
     """Logical types of Open Data Contract Standard that a column may have."""
 
@@ -102,16 +120,18 @@ class Column(Strict):
     sql_type: str
     required: bool = False
     primary_key: bool = False
-    classification: Classification = Classification.INTERNAL
+    classification: Classification
     unit: str = ""
     date_format: str = ""
+    repair: tuple[RepairStep, ...] = ()
 
 
 class TimeColumns(Strict):
     """Which columns say when a record was true and when it could first be known.
 
     Without ``eventTime`` the source holds timeless attributes. Without ``availableAt`` a record is known
-    ``lagDays`` after it was true.
+    ``lagDays`` after it was true. Where ``slowlyChanging``, a record is the state of the entity from its event time on,
+    until its next record.
     """
 
     model_config = ConfigDict(alias_generator=to_camel)
@@ -119,12 +139,19 @@ class TimeColumns(Strict):
     event_time: Name | None = None
     available_at: Name | None = None
     lag_days: int = 0
+    slowly_changing: bool = False
+
+    @model_validator(mode="after")
+    def _state_since_when(self) -> TimeColumns:
+        if self.slowly_changing and self.event_time is None:
+            raise ValueError("slowlyChanging needs eventTime: the state since when?")
+        return self
 
 
 class Pull(Strict):
-    """How a source is pulled: the connector's name and its options."""
+    """How a source is pulled: the connector's name and its options, which :mod:`credit301.sources.connectors` knows."""
 
-    connector: Literal["http_exchange", "file_drop"]
+    connector: str
     options: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -147,6 +174,12 @@ class Aggregation(StrEnum):
     AGE_DAYS = "age_days"
     RATIO = "ratio"
     DIFFERENCE = "difference"
+    DEGREE = "degree"
+    NEIGHBOUR_MEAN = "neighbour_mean"
+    NEIGHBOUR_SUM = "neighbour_sum"
+    NEIGHBOUR_MIN = "neighbour_min"
+    NEIGHBOUR_MAX = "neighbour_max"
+    NEIGHBOUR_SHARE = "neighbour_share"
 
 
 Scalar = bool | int | float | str
@@ -173,8 +206,48 @@ WITHOUT_COLUMN = {
     Aggregation.RATIO,
     Aggregation.DIFFERENCE,
     Aggregation.SHARE,
+    Aggregation.DEGREE,
+    Aggregation.NEIGHBOUR_MEAN,
+    Aggregation.NEIGHBOUR_SUM,
+    Aggregation.NEIGHBOUR_MIN,
+    Aggregation.NEIGHBOUR_MAX,
+    Aggregation.NEIGHBOUR_SHARE,
 }
 OF_FEATURES = {Aggregation.RATIO, Aggregation.DIFFERENCE}
+OF_NEIGHBOURS = {
+    Aggregation.NEIGHBOUR_MEAN,
+    Aggregation.NEIGHBOUR_SUM,
+    Aggregation.NEIGHBOUR_MIN,
+    Aggregation.NEIGHBOUR_MAX,
+    Aggregation.NEIGHBOUR_SHARE,
+}
+Direction = Literal["in", "out", "both"]
+
+
+class Edges(Strict):
+    """Each record of the source is an edge from the party in column ``origin`` to the one in ``target``.
+
+    In YAML they are called ``from`` and ``to``. Either end may be an entity of the workspace or an outside party; an
+    edge that is not ``directed`` has no first and second end.
+    """
+
+    origin: Name = Field(alias="from")
+    target: Name = Field(alias="to")
+    directed: bool = True
+
+    @model_validator(mode="after")
+    def _two_ends(self) -> Edges:
+        if self.origin == self.target:
+            raise ValueError("an edge has two ends, in two columns")
+        return self
+
+
+class NeighbourFeature(Strict):
+    """A feature of a source, taken of each neighbour at the same time; ``where`` chooses what a share counts."""
+
+    source: Name
+    feature: Name
+    where: Scalar | tuple[Scalar, ...] | Comparison | None = None
 
 
 class Feature(Strict):
@@ -185,6 +258,10 @@ class Feature(Strict):
     number of calendar months with a record; ``concentration`` the share of the largest value of ``column`` in the
     records that have one or, with ``weight``, in the sum of that column over the values whose sum is positive;
     ``ratio`` and ``difference`` combine two other features of the same source, ``of: [left, right]``.
+    A source of edges has more: ``degree`` is the number of distinct neighbours over the edges in the window;
+    ``neighbour_mean``, ``_sum``, ``_min``, ``_max`` and ``_share`` take ``neighbour`` of each of them that has it, once
+    a neighbour, as known at the same time. ``direction`` says over which edges, seen from the entity; any other
+    aggregation that has one is over those edges instead of the entity's own records.
     ``risk`` says how the probability of default may move as the value grows; it becomes a monotone constraint.
     """
 
@@ -193,10 +270,13 @@ class Feature(Strict):
     label: Text
     column: Name | None = None
     window_months: Annotated[int, Field(ge=1, le=120)] | None = None
+    window_days: Annotated[int, Field(ge=1, le=3660)] | None = None
     where: dict[Name, Scalar | tuple[Scalar, ...] | Comparison] = Field(default_factory=dict)
     of: tuple[Name, Name] | None = None
     weight: Name | None = None
     prefix: Annotated[int, Field(ge=1)] | None = None
+    direction: Direction | None = None
+    neighbour: NeighbourFeature | None = None
     kind: Literal["number", "category"] = "number"
     unit: str = ""
     risk: Literal["increasing", "decreasing", "free"] = "free"
@@ -207,6 +287,19 @@ class Feature(Strict):
     def reads(self) -> set[str]:
         """Names of the columns that it is computed from."""
         return {name for name in (self.column, self.weight, *self.where) if name is not None}
+
+    @property
+    def tells(self) -> set[str]:
+        """Names of the columns whose values it tells something of; how many distinct ones there are tells of none."""
+        counted = {self.column} if self.aggregation is Aggregation.DISTINCT else set()
+        return self.reads - (counted - set(self.where))
+
+    @property
+    def over_edges(self) -> Direction | None:
+        """The edges that it is computed over, ``None`` where it is over the entity's own records."""
+        if self.aggregation is Aggregation.DEGREE or self.aggregation in OF_NEIGHBOURS:
+            return self.direction or "both"
+        return self.direction
 
     @model_validator(mode="after")
     def _consistent(self) -> Feature:
@@ -222,6 +315,19 @@ class Feature(Strict):
             raise ValueError("share needs `where`: the share of what?")
         if self.weight is not None and self.aggregation is not Aggregation.CONCENTRATION:
             raise ValueError("only concentration has a weight")
+        if self.window_months is not None and self.window_days is not None:
+            raise ValueError("a window is in months or in days")
+        return self
+
+    @model_validator(mode="after")
+    def _neighbours(self) -> Feature:
+        share = self.aggregation is Aggregation.NEIGHBOUR_SHARE
+        if (self.neighbour is not None) != (self.aggregation in OF_NEIGHBOURS):
+            raise ValueError("the neighbour_... aggregations, and only they, need `neighbour: {source, feature}`")
+        if self.neighbour is not None and share != (self.neighbour.where is not None):
+            raise ValueError("neighbour_share, and only it, needs `where` in its neighbour: the share of what?")
+        if self.direction is not None and self.of is not None:
+            raise ValueError(f"{self.aggregation} combines features and has no direction")
         return self
 
 
@@ -233,6 +339,16 @@ class SubModel(Strict):
     absence: Literal["no_data", "no_events"] = "no_data"
 
 
+class Status(StrEnum):
+    """Life of a contract; only an ``active`` one must name owner, purpose, legal basis and retention."""
+
+    PROPOSED = "proposed"
+    DRAFT = "draft"
+    ACTIVE = "active"
+    DEPRECATED = "deprecated"
+    RETIRED = "retired"
+
+
 class Freshness(Strict):
     """How often the source is pulled (cron or preset) and how old it may be, in days."""
 
@@ -241,7 +357,10 @@ class Freshness(Strict):
 
 
 class Contract(Strict):
-    """Everything about one source, as loaded from ``sources/<name>/contract.yaml``."""
+    """Everything about one source, as loaded from ``sources/<name>/contract.yaml``.
+
+    ``retention`` is for how many days a record may be kept, a year being 365 days; ``None`` where nothing is said.
+    """
 
     name: Name
     version: str
@@ -259,6 +378,10 @@ class Contract(Strict):
     time: TimeColumns
     pull: Pull
     freshness: Freshness
+    retention: Annotated[int, Field(ge=1)] | None = None
+    purposes: tuple[Purpose, ...] = (Purpose.CREDIT_DECISION, Purpose.POST_LOAN_MONITORING, Purpose.MODEL_DEVELOPMENT)
+    consent: ConsentNeed = ConsentNeed.REQUIRED
+    edges: Edges | None = None
     features: tuple[Feature, ...] = ()
     submodel: SubModel | None = None
 

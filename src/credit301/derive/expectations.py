@@ -32,7 +32,8 @@ def suite(contract: Contract) -> list[dict[str, Any]]:
                 # Old data is better than none: it lands, and everybody is told.
                 "severity": Severity.WARN.value,
                 "tolerance": 0.0,
-                "description": f"The newest record became known at most {age} days before the pull.",
+                "description": f"最新一条记录在拉取前 {age} 天内可知 · "
+                f"the newest record became known at most {age} days before the pull",
             }
         )
     return expectations
@@ -60,8 +61,9 @@ def _expectation(contract: Contract, check: Check) -> dict[str, Any]:
         derived = native[kind]
     else:
         # The expectation fills in {batch}; braces of the predicate itself are doubled so that they stay.
-        predicate = violation(contract, check).replace("{", "{{").replace("}", "}}")
-        derived = (ROWS, {"unexpected_rows_query": f"SELECT * FROM {{batch}} WHERE {predicate}"})
+        predicate = violation(contract, check)
+        query = predicate.replace("{", "{{").replace("}", "}}")
+        derived = (ROWS, {"predicate": predicate, "unexpected_rows_query": f"SELECT * FROM {{batch}} WHERE {query}"})
     return {
         "check": check.id,
         "type": derived[0],

@@ -104,5 +104,9 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         dict[str, datetime | None],
         Meta(description="各来源数据的时点，无数据为空 / by source, the time of the data read; null without data"),
     ]
+    consents: Annotated[tuple[str, ...], Meta(description="所依据的授权编号 / consents that it was read by")]
+    withheld_sources: Annotated[
+        tuple[str, ...], Meta(description="未获授权、按无数据处理的来源 / sources without consent, as without data")
+    ]
     timings_us: Annotated[Timings, Meta(description="各阶段耗时（微秒） / microseconds by stage")]
     decided_at: Annotated[datetime, Meta(description="决策时间 / when it was decided")]

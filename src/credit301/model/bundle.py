@@ -21,32 +21,25 @@ from credit301.domain.text import Text
 from credit301.errors import ModelError
 
 MANIFEST = "manifest.json"
-FORMAT: Literal[1] = 1
-_FIELD_BYTES = 4
+FORMAT: Literal[2] = 2
 
 
 class FeatureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One feature of a view.
-
-    ``redis_field`` is the hex of the four-byte field under which Feast keeps it; ``categories`` are the values known at
-    training in code order, ``None`` for a number.
-    """
+    """One feature of a view; ``categories`` are the values known at training in code order, ``None`` for a number."""
 
     name: str
     kind: Literal["number", "category"]
-    redis_field: str
     categories: tuple[str, ...] | None = None
     label: Text | None = None
     unit: str = ""
 
 
 class ViewSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One feature view, which is one source. ``ts_field`` is the text of the field that holds its event time."""
+    """One feature view, which is one source."""
 
     name: str
     dimension: str
     features: tuple[FeatureSpec, ...]
-    ts_field: str
     title: Text | None = None
 
 
@@ -117,7 +110,7 @@ class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything about a bundle. ``files`` is filled by :func:`write`; ``reasons`` is keyed ``<view>:<feature>``."""
 
-    format: Literal[1] = FORMAT
+    format: Literal[2] = FORMAT
     workspace: str
     version: str
     created_at: str
@@ -257,7 +250,6 @@ def check(manifest: Manifest) -> None:
         for feature in view.features:
             where = f"{view.name}:{feature.name}"
             _ensure((feature.kind == "category") == (feature.categories is not None), f"{where}: categories and kind")
-            _ensure(_is_field(feature.redis_field), f"{where}: redis_field is not four bytes in hex")
     for model in manifest.submodels:
         _ensure(model.view in views, f"sub-model {model.name} reads view {model.view}, which is not there")
         known = {feature.name for feature in views[model.view].features}
@@ -301,13 +293,6 @@ def _place(directory: Path, files: Mapping[str, bytes]) -> None:
 def _ensure(condition: bool, problem: str) -> None:
     if not condition:
         raise ModelError(f"The bundle's manifest contradicts itself: {problem}.")
-
-
-def _is_field(text: str) -> bool:
-    try:
-        return len(bytes.fromhex(text)) == _FIELD_BYTES
-    except ValueError:
-        return False
 
 
 def _check_path(name: str) -> None:

@@ -46,9 +46,7 @@ def load_policy(workspace: Workspace) -> Policy:
     try:
         policy = Policy.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        message = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
-        raise file.error(tuple(first["loc"]), f"{message}.") from error
+        raise file.invalid(error) from error
     known = {f"{source.name}:{feature.name}" for source in workspace.featured() for feature in source.features}
     unknown = [key for key in policy.features() if key not in known]
     if unknown:

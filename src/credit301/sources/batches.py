@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
-import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow.parquet as pq
@@ -17,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from credit301.contracts.model import Contract, Severity
 from credit301.errors import SourceError
+from credit301.files import write_atomically
 from credit301.sources import uscc
 from credit301.workspace import Workspace
 
@@ -28,13 +27,36 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Part(_Record):
+    """A Parquet file that the batch took over as it is; it lies in the folder beside the inbox file.
+
+    Attributes:
+        digest: SHA-256 of its content, and its name.
+        before: rows of the batch that come before those of the file.
+        rows: rows of the file.
+        unknown: columns that are kept although the contract did not know them at the time of the pull.
+        padded: columns of text with at least one value that is empty or has white space around it.
+        finite: columns of days and moments none of which is infinite.
+    """
+
+    digest: str
+    before: int
+    rows: int
+    unknown: list[str] = Field(default_factory=list)
+    padded: list[str] = Field(default_factory=list)
+    finite: list[str] = Field(default_factory=list)
+
+
 class Batch(_Record):
     """What one pull brought; kept in the inbox file's own metadata, so that data and cursor are one file.
+
+    Rows that did not come as a whole Parquet file are in the inbox file itself.
 
     Attributes:
         drift: columns that are not in the contract, with the number of rows that have a value there.
         absent: optional columns of the contract that no row had.
         origins: names of the files the rows came from.
+        parts: files that were taken over as they are.
     """
 
     source: str
@@ -47,6 +69,7 @@ class Batch(_Record):
     drift: dict[str, int] = Field(default_factory=dict)
     absent: list[str] = Field(default_factory=list)
     origins: list[str] = Field(default_factory=list)
+    parts: list[Part] = Field(default_factory=list)
 
 
 class CheckResult(_Record):
@@ -60,7 +83,11 @@ class CheckResult(_Record):
 
 
 class Verdict(_Record):
-    """What validation decided on a batch; ``contract`` is the fingerprint of the contract that it was held to."""
+    """What validation decided on a batch.
+
+    ``contract`` is the fingerprint of the contract that it was held to. ``distinct`` says that validation looked and
+    found no record twice.
+    """
 
     source: str
     pull_id: str
@@ -71,6 +98,7 @@ class Verdict(_Record):
     quarantined: int
     duplicates: int
     warned: int
+    distinct: bool = False
     checks: dict[str, CheckResult]
 
     def failed(self) -> list[str]:
@@ -102,12 +130,14 @@ class Store:
     """The files of one source in a workspace."""
 
     def __init__(self, workspace: Workspace, source: str) -> None:
+        self.workspace = workspace
         self.contract = workspace.source(source)
         self.source = source
         paths = workspace.paths
         self.inbox = paths.inbox / source
         self.landing = paths.landing / source
         self.quarantine = paths.quarantine / source
+        self._typed = paths.state / "typed" / source
         self._verdicts = paths.state / "validations" / source
         self._watermark = paths.state / "watermarks" / f"{source}.json"
         self._lock = paths.state / "locks" / f"{source}.lock"
@@ -115,6 +145,14 @@ class Store:
     def inbox_file(self, identity: str) -> Path:
         """Where the batch's rows are as they arrived."""
         return self.inbox / f"{identity}{SUFFIX}"
+
+    def part_file(self, identity: str, part: Part) -> Path:
+        """Where a file is that the batch took over as it is."""
+        return self.inbox / identity / f"{part.digest}{SUFFIX}"
+
+    def typed_file(self, identity: str, number: int) -> Path:
+        """Where texts of the batch are once they are typed by the contract as it is now; needed until it has landed."""
+        return self._typed / f"{identity}-{fingerprint(self.contract)[:16]}-{number}{SUFFIX}"
 
     def landing_file(self, identity: str) -> Path:
         """Where the batch's typed rows are; the file exists once the batch has landed."""
@@ -161,12 +199,22 @@ class Store:
         path = self._verdicts / f"{identity}.json"
         return Verdict.model_validate_json(path.read_bytes()) if path.exists() else None
 
+    def verdicts(self) -> list[Verdict]:
+        """Everything that validation has said about batches of this source, oldest first."""
+        files = sorted(self._verdicts.glob("*.json"), key=lambda path: path.stat().st_mtime)
+        return [Verdict.model_validate_json(path.read_bytes()) for path in files]
+
     def save_verdict(self, verdict: Verdict) -> None:
         """Keep ``verdict``."""
         write_atomically(self._verdicts / f"{verdict.pull_id}.json", verdict.model_dump(mode="json"))
 
+    def forget_typed(self) -> None:
+        """Drop typed values that were kept for landing; they can be made again from the inbox."""
+        shutil.rmtree(self._typed, ignore_errors=True)
+
     def forget(self, identity: str) -> None:
         """Drop what was decided about a batch that is about to be pulled again."""
+        self.forget_typed()
         (self._verdicts / f"{identity}.json").unlink(missing_ok=True)
         self.quarantine_file(identity).unlink(missing_ok=True)
 
@@ -185,39 +233,13 @@ class Store:
             yield
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place, durably and at once, if the block succeeds.
-
-    A block that leaves no file there changes nothing.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left_over in path.parent.glob(f".{path.name}.*.tmp"):
-        # Of a process that was killed: whoever writes here holds the source's lock.
-        left_over.unlink(missing_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        if temporary.exists():
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_atomically(path: Path, value: Any) -> None:
-    """Write ``value`` as JSON to ``path``, whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-
-
 def prepare(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
     """Give a DuckDB connection the platform's macros, threads, and a place to spill to."""
     spill = workspace.paths.state / "spill"
     spill.mkdir(parents=True, exist_ok=True)
     connection.execute("SET temp_directory = ?", [str(spill)])
     connection.execute("SET threads = ?", [workspace.settings.cpu_threads])
+    connection.execute("SET memory_limit = ?", [f"{workspace.settings.ingest_memory:.2f}GiB"])
     connection.execute(uscc.macro())
 
 

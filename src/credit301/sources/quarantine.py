@@ -9,15 +9,17 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 
-from credit301.contracts.model import Check, Classification, Contract, Severity
-from credit301.sources.batches import SUFFIX, Store, database, replacing
+from credit301.contracts.model import Check, Column, Contract, Severity, Text
+from credit301.files import replacing
+from credit301.governance.masking import PUBLIC_TREATMENTS, Treatment
+from credit301.sources.batches import SUFFIX, Store, database
+from credit301.sources.explanations import explanation
 from credit301.sources.predicates import TABLE_KINDS, violation
 from credit301.sources.typed import PULL_ID, REASONS, ROW, file_relation, literal, quote
 from credit301.workspace import Workspace
 
 FLAGGED = "flagged"
 MASK = "***"
-_MASKED = {Classification.PERSONAL, Classification.CONFIDENTIAL}
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,31 @@ class Reason:
 
     source: str
     check: str
-    description: str
+    description: Text
     rows: int
     pull_id: str
     row: int
     example: str | None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """How many rows of one source wait, of how many batches; a row with several reasons counts once."""
+
+    source: str
+    rows: int
+    batches: int
+
+
+def is_masked(column: Column) -> bool:
+    """Whether values of ``column`` are shown to nobody who did not ask for them."""
+    return PUBLIC_TREATMENTS[column.classification] is not Treatment.CLEAR
+
+
+def waiting(store: Store) -> Waiting:
+    """What of a source is in quarantine."""
+    files = list(store.quarantine.glob(f"*{SUFFIX}"))
+    return Waiting(store.source, sum(pq.read_metadata(file).num_rows for file in files), len(files))
 
 
 def row_checks(contract: Contract, severity: Severity) -> list[Check]:
@@ -45,11 +67,14 @@ def flag(connection: duckdb.DuckDBPyConnection, contract: Contract, view: str) -
         For every ``fail`` row check the number of rows that violate it.
     """
     checks = row_checks(contract, Severity.FAIL)
-    cases = [f"CASE WHEN {violation(contract, check, view)} THEN {literal(check.id)} END" for check in checks]
+    violations = {check.id: violation(contract, check, view) for check in checks}
+    cases = [f"CASE WHEN {violated} THEN {literal(name)} END" for name, violated in violations.items()]
     reasons = f"concat_ws(',', {', '.join(cases)})" if cases else "''"
+    # Almost every row violates nothing: its reasons are not put together.
+    any_violated = " OR ".join(f"({violated})" for violated in violations.values()) or "false"
     connection.execute(
         f"CREATE OR REPLACE TABLE {FLAGGED} AS SELECT {ROW}, string_split(reasons, ',') AS {REASONS} "
-        f"FROM (SELECT {ROW}, {reasons} AS reasons FROM {view}) WHERE reasons <> ''"
+        f"FROM (SELECT {ROW}, {reasons} AS reasons FROM {view} WHERE {any_violated})"
     )
     counted = connection.execute(
         f"SELECT reason, count(*) FROM (SELECT unnest({REASONS}) AS reason FROM {FLAGGED}) GROUP BY reason"
@@ -84,7 +109,7 @@ def write_quarantine(connection: duckdb.DuckDBPyConnection, relation: str, ident
 
 def quarantined_rows(store: Store) -> int:
     """Rows of a source that wait in quarantine."""
-    return sum(pq.read_metadata(file).num_rows for file in store.quarantine.glob(f"*{SUFFIX}"))
+    return waiting(store).rows
 
 
 def reasons(workspace: Workspace, stores: Iterable[Store]) -> list[Reason]:
@@ -110,12 +135,12 @@ def _reasons_of(connection: duckdb.DuckDBPyConnection, store: Store) -> list[Rea
     for name, rows, identity, row in counted:
         check = checks.get(name)
         example = _example(connection, store, check.column, identity, row) if check and check.column else None
-        found.append(Reason(store.source, name, check.description if check else "", rows, identity, row, example))
+        found.append(Reason(store.source, name, explanation(store.contract, name), rows, identity, row, example))
     return found
 
 
 def _example(connection: duckdb.DuckDBPyConnection, store: Store, column: str, identity: str, row: int) -> str | None:
-    if store.contract.column(column).classification in _MASKED:
+    if is_masked(store.contract.column(column)):
         return MASK
     relation = file_relation(store.contract, store.quarantine_file(identity))
     values = connection.execute(f"SELECT {quote(column)} FROM {relation} WHERE {ROW} = ?", [row]).fetchall()

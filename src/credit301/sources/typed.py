@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from credit301.contracts.model import Column, Contract, LogicalType
 from credit301.errors import ContractError
+from credit301.sources.repairs import repaired
 
 SENT_SUFFIX = "__sent"
 HASH = "_record_hash"
@@ -27,8 +28,8 @@ _SQL_TYPE = re.compile(r"^[A-Z]+(\(\d+(,\s*\d+)?\))?$")
 _DECIMAL = re.compile(r"^(?:DECIMAL|NUMERIC)\((\d+),\s*(\d+)\)$")
 _TEXT_TYPES = ("VARCHAR", "CHAR", "TEXT", "STRING")
 _INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "INT", "BIGINT", "HUGEINT"}
-_FLOATS = {"DOUBLE", "FLOAT", "REAL"}
-_EPOCHS = {"epoch_ms": 1, "epoch_s": 1000}
+FLOATS = {"DOUBLE", "FLOAT", "REAL"}
+EPOCHS = {"epoch_ms": 1, "epoch_s": 1000}
 # Digits this far past the scale of a decimal are noise of the sender's floating point, not information.
 _NOISE_DIGITS = 4
 _OFFSET = r":\d{2}(\.\d+)?\s*([zZ]|[+-]\d{2}(:?\d{2})?)$"
@@ -60,20 +61,30 @@ def is_text(column: Column) -> bool:
     return column.sql_type.startswith(_TEXT_TYPES)
 
 
+def decimal_of(kind: str) -> tuple[int, int] | None:
+    """Digits and scale of an SQL decimal type; ``None`` for any other type."""
+    found = _DECIMAL.match(kind)
+    return (int(found[1]), int(found[2])) if found else None
+
+
 def sent_name(column: Column) -> str:
-    """Name, in the views, of the column's text as sent."""
+    """Name, in the views, of the column that is NULL where nothing was sent.
+
+    It holds the text as sent at least where that is no value of the column's type.
+    """
     return column.name if is_text(column) else column.name + SENT_SUFFIX
 
 
 def typed_columns(contract: Contract) -> str:
     """Select list of the typed values and the texts they come from, over an inbox file."""
-    items = []
-    for column in contract.columns:
-        text = _text(column)
-        if not is_text(column):
-            items.append(f"{text} AS {quote(sent_name(column))}")
-        items.append(f"{value_expression(column, text)} AS {quote(column.name)}")
-    return ", ".join(items)
+    return ", ".join(item for column in contract.columns for item in typed_items(column))
+
+
+def typed_items(column: Column) -> list[str]:
+    """Items of a select list: the typed value of a column of texts and, where it is another, the text."""
+    text = f"nullif(trim({quote(column.name)}), '')"
+    value = f"{value_expression(column, text)} AS {quote(column.name)}"
+    return [value] if is_text(column) else [f"{text} AS {quote(sent_name(column))}", value]
 
 
 def value_expression(column: Column, text: str) -> str:
@@ -96,10 +107,6 @@ def value_expression(column: Column, text: str) -> str:
     return _number(column, text)
 
 
-def _text(column: Column) -> str:
-    return f"nullif(trim({quote(column.name)}), '')"
-
-
 def _number(column: Column, text: str) -> str:
     # Underscores and 0x would pass DuckDB's cast, and no authority writes numbers so.
     plain = (
@@ -108,21 +115,21 @@ def _number(column: Column, text: str) -> str:
         f"WHEN contains({text}, '_') OR contains(lower({text}), 'x') THEN NULL ELSE {text} END"
     )
     kind = column.sql_type
-    if kind in _FLOATS:
+    if kind in FLOATS:
         value = f"TRY_CAST({plain} AS {kind})"
         return f"CASE WHEN isfinite({value}) THEN {value} END"
-    decimal = _DECIMAL.match(kind)
+    decimal = decimal_of(kind)
     if decimal is None and kind not in _INTEGERS:
         raise ContractError(f"Column {column.name}: {kind!r} is no numeric type that the platform can land.")
-    scale = int(decimal[2]) if decimal else 0
+    scale = decimal[1] if decimal else 0
     exact = f"TRY_CAST({plain} AS DECIMAL(38,{min(scale + _NOISE_DIGITS, 38)}))"
     value = f"TRY_CAST({exact} AS {kind})"
     return f"CASE WHEN {exact} = {value} THEN {value} END"
 
 
 def _time(column: Column, text: str) -> str:
-    if column.date_format in _EPOCHS:
-        milliseconds = f"TRY_CAST(TRY_CAST({text} AS DOUBLE) * {_EPOCHS[column.date_format]} AS BIGINT)"
+    if column.date_format in EPOCHS:
+        milliseconds = f"TRY_CAST(TRY_CAST({text} AS DOUBLE) * {EPOCHS[column.date_format]} AS BIGINT)"
         moment = f"CASE WHEN abs({milliseconds}) < 253402300800000 THEN epoch_ms({milliseconds}) END"
     elif column.date_format:
         formats = ", ".join(literal(part.strip()) for part in column.date_format.split("|"))
@@ -153,7 +160,8 @@ def record_hash(contract: Contract) -> str:
 
 def batch_query(contract: Contract, relation: str) -> str:
     """SELECT of text, typed values, ``_row`` and ``_record_hash`` over ``relation``, an SQL relation of texts."""
-    return f"SELECT *, {record_hash(contract)} AS {HASH} FROM (SELECT {ROW}, {typed_columns(contract)} FROM {relation})"
+    texts = repaired(contract, relation)
+    return f"SELECT *, {record_hash(contract)} AS {HASH} FROM (SELECT {ROW}, {typed_columns(contract)} FROM {texts})"
 
 
 def file_relation(contract: Contract, file: Path) -> str:

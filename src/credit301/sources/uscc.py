@@ -9,6 +9,7 @@ from __future__ import annotations
 ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 WEIGHTS = tuple(pow(3, position, 31) for position in range(17))
 MACRO = "uscc_is_valid"
+WRONG = "wrong_codes"
 
 
 def macro() -> str:
@@ -19,3 +20,8 @@ def macro() -> str:
     check = f"substr('{ALPHABET}', CAST((31 - ({terms}) % 31) % 31 AS INTEGER) + 1, 1)"
     form = "^[0-9]{8}[0-9A-HJ-NPQRTUWXY]{10}$"
     return f"CREATE OR REPLACE MACRO {MACRO}(code) AS (regexp_matches(code, '{form}') AND code[18] = {check})"
+
+
+def looked_up() -> str:
+    """Statement that makes ``uscc_is_valid`` look its argument up in the table ``wrong_codes`` (``wrong``)."""
+    return f"CREATE OR REPLACE MACRO {MACRO}(code) AS (code NOT IN (SELECT wrong FROM {WRONG}))"

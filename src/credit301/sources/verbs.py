@@ -17,7 +17,7 @@ Again = Annotated[
     bool, typer.Option("--again", help="Ask the source anew for a batch that has not landed. 重新拉取未入库的批次。")
 ]
 
-BATCH_ROWS = 1_000_000
+BATCH_ROWS = 5_000_000
 ALL = "all"
 
 
@@ -46,12 +46,15 @@ def pull(
 
 
 def _pull(workspace: Workspace, source: str, maximum_rows: int, again: bool) -> dict[str, Any]:
+    from credit301.governance.erasure.suppression import keep_out
     from credit301.sources.batches import Store
     from credit301.sources.inbox import pull as pull_batch
 
     store = Store(workspace, source)
     with store.locked():
         batch = pull_batch(store, workspace.settings, maximum_rows=maximum_rows, again=again)
+        if batch is not None:
+            keep_out(workspace, store, batch)
         cursor = store.watermark().cursor
     if batch is None:
         console.say(f"{source}: nothing new")
@@ -111,7 +114,17 @@ def ingest(workspace: Workspace, source: SourceArgument, maximum_rows: MaximumRo
         SourceError: the source did not deliver.
         ValidationFailed: a batch was refused; it stays in the inbox, nothing of it landed, the watermark stays.
     """
-    return {name: _ingest(workspace, name, maximum_rows) for name in sources_of(workspace, source)}
+    return {name: _recorded_ingest(workspace, name, maximum_rows) for name in sources_of(workspace, source)}
+
+
+def _recorded_ingest(workspace: Workspace, source: str, maximum_rows: int) -> dict[str, Any]:
+    from credit301.governance.lineage.events import recorded
+    from credit301.governance.lineage.graph import Layer
+
+    with recorded(workspace, f"ingest.{source}", [(Layer.SOURCE, source)]) as run:
+        counts = _ingest(workspace, source, maximum_rows)
+        run.rows = counts["landed"]
+    return counts
 
 
 def _ingest(workspace: Workspace, source: str, maximum_rows: int) -> dict[str, Any]:

@@ -52,7 +52,8 @@ def demo(
     console.say("4/5 等待在线服务 · waiting for the endpoint")
     _wait_for_endpoint(workspace)
     console.say("5/5 决策 · a decision")
-    decision = verbs.call("decide", workspace)
+    # A simulated applicant consents when it applies; without its consent nothing of it would be read.
+    decision = verbs.call("decide", workspace, grant_consent=True)
     seconds = time.monotonic() - began
     portal.show(workspace)
     console.say(f"用时 {seconds:.0f} 秒，服务保持运行，`make down` 停止。")

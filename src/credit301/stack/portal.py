@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from credit301 import console
 from credit301.contracts.model import Text
-from credit301.sources.batches import replacing
+from credit301.files import replacing
 from credit301.stack import airflow_env
 from credit301.workspace import Workspace
 
@@ -35,6 +35,11 @@ def places(workspace: Workspace) -> tuple[Place, ...]:
             Text(zh="查看拉取、构建、训练与晋级", en="watch pulls, builds, training and promotion"),
         ),
         Place(
+            Text(zh="数据目录", en="Catalogue"),
+            f"{site}/catalogue/",
+            Text(zh="数据源、字典、契约、时效与质量", en="sources, dictionary, contracts, freshness and quality"),
+        ),
+        Place(
             Text(zh="数据质量", en="Data docs"),
             f"{site}/data_docs/",
             Text(zh="查看校验结果", en="what was checked, and how it went"),
@@ -48,6 +53,11 @@ def places(workspace: Workspace) -> tuple[Place, ...]:
             Text(zh="数仓文档", en="dbt docs"),
             f"{site}/dbt_docs/",
             Text(zh="模型、列与血缘", en="models, columns and lineage"),
+        ),
+        Place(
+            Text(zh="列级血缘", en="Column lineage"),
+            f"{site}/lineage.html",
+            Text(zh="从源列到特征、子模型与原因", en="from a source column to features, sub-models and reasons"),
         ),
         Place(
             Text(zh="实验与模型", en="MLflow"),

@@ -44,6 +44,8 @@ def configuration(settings: Settings) -> str:
         "appendonly yes",
         "appendfsync everysec",
         'save ""',
+        # An entity is a hash of a few packed rows: kept as one piece it takes three quarters of the memory.
+        "hash-max-listpack-value 1024",
         "daemonize no",
         'logfile ""',
         # A title would be written over the environment, by which the processes of a stack are known.

@@ -105,6 +105,8 @@ SECRETS = (
     "airflow_jwt_secret",
     "airflow_api_secret",
     "api_keys",
+    "identity_key",
+    "audit_key",
     "supervisor_password",
 )
 

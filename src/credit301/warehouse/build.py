@@ -1,80 +1,60 @@
-"""Builds the warehouse: dbt in a process of its own, then the marts as Parquet."""
+"""Builds the warehouse: dbt on the engine that the settings name, then the marts as Parquet."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from credit301 import console
 from credit301.errors import WarehouseError
-from credit301.warehouse.landing_views import create_views, latest_known
+from credit301.governance.lineage import page
+from credit301.governance.lineage.events import emit_models, recorded
+from credit301.warehouse.engines import engine_of
+from credit301.warehouse.engines.base import MARTS_SCHEMA
+from credit301.warehouse.increment import Increment
 from credit301.warehouse.project import assemble
 from credit301.workspace import Workspace
 
-MARTS_SCHEMA = "marts"
+__all__ = ["MARTS_SCHEMA", "build"]
 
 
-def build(workspace: Workspace, as_of: datetime | None = None, *, docs: bool = True) -> dict[str, Any]:
+def build(
+    workspace: Workspace, as_of: datetime | None = None, *, docs: bool = True, full: bool = False
+) -> dict[str, Any]:
     """Run and test every model as of ``as_of`` (default: the newest landed record), export the marts.
 
+    Staging takes what has landed since the last build that succeeded; ``full`` stages everything anew.
+
     Returns:
-        ``as_of``, counts of dbt results by status, and rows by mart.
+        ``as_of``, ``engine``, counts of dbt results by status, and rows by mart.
 
     Raises:
         WarehouseError: a model or a test failed; the failing nodes are named. The exported marts stay as they were.
     """
+    engine = engine_of(workspace)
     project = assemble(workspace)
-    workspace.paths.warehouse.parent.mkdir(parents=True, exist_ok=True)
-    with duckdb.connect(str(workspace.paths.warehouse)) as connection:
-        create_views(connection, workspace)
-        moment = as_of or latest_known(connection, workspace)
-    console.say(f"building the warehouse of {workspace.name} as of {moment:%Y-%m-%d %H:%M:%S}")
-    variables = json.dumps({"as_of": moment.isoformat(sep=" ")})
-    code = _dbt(workspace, project, ["build", "--vars", variables])
-    counts = _results(project, failed=code != 0)
-    rows = _export(workspace)
+    increment = Increment.plan(workspace, engine.name, engine.staged(), full=full)
+    newest = engine.show(increment)
+    moment = as_of or newest
+    console.say(f"building the warehouse of {workspace.name} on {engine.name} as of {moment:%Y-%m-%d %H:%M:%S}")
+    variables = json.dumps({"as_of": moment.isoformat(sep=" "), **engine.types})
+    (project / "target" / "run_results.json").unlink(missing_ok=True)
+    with recorded(workspace, "build", ()) as run, _replacing_marts(workspace.paths.marts) as target:
+        code, rows = engine.build(project, ["build", "--vars", variables], target)
+        counts = _results(project, failed=code != 0)
+        lineage = emit_models(workspace, run)
+    increment.remember()
     if docs:
-        _docs(workspace, project, variables)
-    return {"as_of": moment.isoformat(), "results": dict(counts), "rows": rows}
-
-
-def _dbt(workspace: Workspace, project: Path, arguments: list[str]) -> int:
-    environment = {
-        **os.environ,
-        "CREDIT301_WAREHOUSE": str(workspace.paths.warehouse),
-        "CREDIT301_CPU_THREADS": str(workspace.settings.cpu_threads),
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-    }
-    command = [
-        str(Path(sys.executable).with_name("dbt")),
-        *arguments,
-        "--project-dir",
-        str(project),
-        "--profiles-dir",
-        str(project),
-    ]
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        cwd=project,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-    )
-    with process:
-        for line in process.stdout or ():
-            console.say(f"  {line.rstrip()}")
-    return process.returncode
+        code, _ = engine.build(project, ["docs", "generate", "--static", "--vars", variables], None)
+        _publish_docs(workspace, project, code)
+        page.write(workspace, lineage)
+    return {"as_of": moment.isoformat(), "engine": engine.name, "results": dict(counts), "rows": rows}
 
 
 def _results(project: Path, *, failed: bool) -> Counter[str]:
@@ -92,31 +72,23 @@ def _results(project: Path, *, failed: bool) -> Counter[str]:
     return Counter(result["status"] for result in results)
 
 
-def _export(workspace: Workspace) -> dict[str, int]:
-    """Each mart as ``marts/<name>.parquet``, replaced in one step; marts that are no more disappear."""
-    target = workspace.paths.marts
-    fresh = target.with_name("marts.new")
+@contextmanager
+def _replacing_marts(target: Path) -> Iterator[Path]:
+    """A new directory that takes the place of ``target`` if the block succeeds; marts that are no more disappear."""
+    fresh, old = target.with_name("marts.new"), target.with_name("marts.old")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    rows: dict[str, int] = {}
-    with duckdb.connect(str(workspace.paths.warehouse), read_only=True) as connection:
-        query = "select table_name from information_schema.tables where table_schema = ? order by table_name"
-        for (name,) in connection.execute(query, [MARTS_SCHEMA]).fetchall():
-            path = str(fresh / f"{name}.parquet").replace("'", "''")
-            done = connection.execute(f"copy (from {MARTS_SCHEMA}.\"{name}\") to '{path}' (format parquet)").fetchone()
-            rows[name] = int(done[0]) if done else 0
-    old = target.with_name("marts.old")
+    yield fresh
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
         target.rename(old)
     fresh.rename(target)
     shutil.rmtree(old, ignore_errors=True)
-    return rows
 
 
-def _docs(workspace: Workspace, project: Path, variables: str) -> None:
-    if _dbt(workspace, project, ["docs", "generate", "--static", "--vars", variables]) != 0:
+def _publish_docs(workspace: Workspace, project: Path, code: int) -> None:
+    if code != 0:
         raise WarehouseError("dbt could not write its docs.", hint="Its message stands above.")
-    page = workspace.paths.site / "dbt_docs" / "index.html"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy2(project / "target" / "static_index.html", page)
+    index = workspace.paths.site / "dbt_docs" / "index.html"
+    index.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(project / "target" / "static_index.html", index)

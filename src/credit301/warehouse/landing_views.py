@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import date, datetime, time
 from pathlib import Path
 
 import duckdb
 
 from credit301.contracts.model import Contract
-from credit301.derive.dbt import LANDING_SCHEMA
+from credit301.derive.dbt import LANDING_SCHEMA, staging_name
 from credit301.errors import WarehouseError
+from credit301.sources.typed import literal
+from credit301.warehouse.increment import Intake
 from credit301.workspace import Workspace
 
 
@@ -20,29 +23,55 @@ def landed_files(workspace: Workspace, source: str) -> list[Path]:
 
 def create_views(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
     """Create ``landing.<source>`` for every source of the workspace."""
+    show(connection, workspace, {})
+
+
+def show(connection: duckdb.DuckDBPyConnection, workspace: Workspace, intakes: dict[str, Intake]) -> None:
+    """Create ``landing.<source>`` for every source: all that has landed, or the changes where an intake is not full.
+
+    The changes are the records of the new files with the staged versions of the same keys: what staging must write.
+    """
     connection.execute(f"create schema if not exists {LANDING_SCHEMA}")
     for contract in workspace.sources.values():
-        connection.execute(
-            f'create or replace view {LANDING_SCHEMA}."{contract.name}" as {_select(workspace, contract)}'
-        )
+        intake = intakes.get(contract.name)
+        if intake is None or intake.full:
+            query = records(contract, intake.files if intake else landed_files(workspace, contract.name))
+        else:
+            query = changes(contract, records(contract, intake.new))
+        connection.execute(f'create or replace view {LANDING_SCHEMA}."{contract.name}" as {query}')
+
+
+def changes(contract: Contract, new: str) -> str:
+    """The records of the query ``new``, and what staging has under the same keys in the columns of the landing."""
+    renamed = {"available_at": "known_from"} if contract.time.available_at == "available_at" else {}
+    staged = {column.name: renamed.get(column.name, column.name) for column in contract.columns}
+    same = " and ".join(f"new.{name} = old.{staged[name]}" for name in contract.primary_key)
+    columns = ", ".join(f"old.{there} as {name}" for name, there in staged.items())
+    return (
+        f"{new} union all select {columns} from staging.{staging_name(contract.name)} as old "
+        f"where exists (select 1 from ({new}) as new where {same})"
+    )
 
 
 def latest_known(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> datetime:
     """The time of the newest landed record of any source that has a time: the warehouse's "now".
 
+    Where attributes without a time are all that there is, it is the start of the day.
+
     Raises:
-        WarehouseError: nothing that has a time has landed.
+        WarehouseError: nothing has landed.
     """
     newest: list[datetime] = []
     for contract in workspace.sources.values():
         column = contract.time.available_at or contract.time.event_time
         if column is None:
             continue
-        row = connection.execute(
-            f'select max(cast({column} as timestamp)) from {LANDING_SCHEMA}."{contract.name}"'
-        ).fetchone()
+        landed = records(contract, landed_files(workspace, contract.name))
+        row = connection.execute(f"select max(cast({column} as timestamp)) from ({landed})").fetchone()
         if row and row[0] is not None:
             newest.append(row[0])
+    if not newest and any(landed_files(workspace, source) for source in workspace.sources):
+        return datetime.combine(date.today(), time())  # noqa: DTZ011  (all times are the city's wall clock)
     if not newest:
         raise WarehouseError(
             "Nothing has landed yet.", hint="Run `credit301 ingest` for the workspace's sources first."
@@ -50,11 +79,11 @@ def latest_known(connection: duckdb.DuckDBPyConnection, workspace: Workspace) ->
     return max(newest)
 
 
-def _select(workspace: Workspace, contract: Contract) -> str:
-    files = landed_files(workspace, contract.name)
-    if files:
-        pattern = str(workspace.paths.landing / contract.name / "*.parquet").replace("'", "''")
-        columns = ", ".join(column.name for column in contract.columns)
-        return f"select {columns}, _record_hash from read_parquet('{pattern}', union_by_name = true)"
-    columns = ", ".join(f"cast(null as {column.sql_type}) as {column.name}" for column in contract.columns)
-    return f"select {columns}, cast(null as varchar) as _record_hash where false"
+def records(contract: Contract, files: Sequence[Path]) -> str:
+    """Query of the records in landed ``files``: the contract's columns, each of its type."""
+    if not files:
+        columns = ", ".join(f"cast(null as {column.sql_type}) as {column.name}" for column in contract.columns)
+        return f"select {columns} where false"
+    listed = ", ".join(literal(str(path)) for path in files)
+    columns = ", ".join(column.name for column in contract.columns)
+    return f"select {columns} from read_parquet([{listed}], union_by_name = true)"

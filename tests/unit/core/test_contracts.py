@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from credit301.contracts import CheckKind, Severity
+from credit301.contracts.model import Aggregation, Feature, Text
 from credit301.errors import ContractError
 
 if TYPE_CHECKING:
@@ -144,3 +145,12 @@ def test_a_feature_with_a_direction_of_risk_has_a_reason_for_both_sides(wuhan: W
         if feature.risk != "free" and not (feature.adverse and feature.favourable)
     ]
     assert silent == []
+
+
+def test_how_many_distinct_values_there_are_tells_none_of_them() -> None:
+    label = Text(zh="手机", en="phones")
+    counted = Feature(name="phone_count", aggregation=Aggregation.DISTINCT, label=label, column="phone")
+    newest = Feature(name="phone_last", aggregation=Aggregation.LAST, label=label, column="phone")
+    chosen = Feature(name="own", aggregation=Aggregation.DISTINCT, label=label, column="phone", where={"phone": "138"})
+    assert (counted.tells, newest.tells, chosen.tells) == (set(), {"phone"}, {"phone"})
+    assert counted.reads == {"phone"}

@@ -33,7 +33,7 @@ def site(tiny: TinyWorkspace, exchange: Exchange) -> Path:
     """Data docs of a batch with one row in quarantine, whose bad value is personal."""
     from expectations.docs import build
 
-    tiny.replace("{name: kind, logicalType: string,", "{name: kind, logicalType: string, classification: personal,")
+    tiny.replace("{value: services}], classification: internal", "{value: services}], classification: personal")
     judge(tiny, exchange, [changed(0, kind="secret-kind"), changed(1, month="<b>March</b>"), *sales(98, start=2)])
     return build(tiny.load())
 

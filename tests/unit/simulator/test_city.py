@@ -35,7 +35,8 @@ def test_another_seed_gives_other_bytes(tmp_path: Path) -> None:
     write_city(SMALL, tmp_path / "one")
     write_city(CityConfig(enterprises=150, months=24, seed=302), tmp_path / "two")
     one, two = files_of(tmp_path / "one"), files_of(tmp_path / "two")
-    assert all(one[name] != two[name] for name in one)
+    # A city this small has no ring.
+    assert all(one[name] != two[name] for name in one if name != "rings.parquet")
 
 
 def test_a_city_written_block_by_block_is_the_one_made_in_memory(
@@ -202,3 +203,110 @@ def test_applicants_are_enterprises_in_business_and_the_same_for_a_seed(city: Ci
     assert len(set(applicants["uscc"].to_pylist())) == 50
     assert applicants.equals(sample_applicants(city, 50))
     assert not applicants.equals(sample_applicants(city, 50, seed=1))
+
+
+def test_a_bank_balance_is_the_one_before_it_plus_what_came_in_less_what_went_out(city: City) -> None:
+    flow = city.sources["bank_account_flow"].sort_by([("account_key", "ascending"), ("business_date", "ascending")])
+    same = np.array(flow["account_key"][1:].to_pylist()) == np.array(flow["account_key"][:-1].to_pylist())
+    fen = {
+        name: np.rint(flow[name].cast(pa.float64()).to_numpy() * 100).astype(np.int64)
+        for name in ("inflow", "outflow", "closing_balance", "payroll_outflow")
+    }
+    expected = fen["closing_balance"][:-1] + fen["inflow"][1:] - fen["outflow"][1:]
+    assert np.array_equal(expected[same], fen["closing_balance"][1:][same])
+    assert np.all(fen["payroll_outflow"] <= fen["outflow"])
+    assert np.all(fen["inflow"] >= 0)
+
+
+def test_fewer_enterprises_contribute_to_the_housing_fund_than_to_social_insurance(city: City) -> None:
+    insured, members = (set(city.sources[name]["uscc"].to_pylist()) for name in ("social_insurance", "housing_fund"))
+    assert members < insured
+
+
+def test_a_late_tax_payment_is_first_told_as_arrears_and_then_as_paid(city: City) -> None:
+    table = city.sources["tax_payment"]
+    some = city.sources["business_registration"]["uscc"].unique().slice(0, 500)
+    table = table.filter(pc.is_in(table["uscc"], some))
+    keys = list(PRIMARY_KEYS["tax_payment"])
+    versions = table.group_by(keys, use_threads=False).aggregate(
+        [("paid_on", "list"), ("arrears_amount", "list"), ("late_fee", "list")]
+    )
+    twice = [row for row in versions.to_pylist() if len(row["paid_on_list"]) > 1]
+    assert len(twice) > 50
+    for row in twice:
+        assert [day is None for day in row["paid_on_list"]] == [True, False]
+        assert row["arrears_amount_list"][0] > 0 == row["arrears_amount_list"][1]
+        assert row["late_fee_list"][1] >= row["late_fee_list"][0] >= 0
+
+
+def test_what_is_paid_late_is_what_was_declared(city: City) -> None:
+    keys = ["uscc", "tax_type", "tax_period"]
+    declared = city.sources["tax_declaration"].group_by(keys, use_threads=False).aggregate([("tax_payable", "max")])
+    joined = city.sources["tax_payment"].join(declared, keys, join_type="left outer")
+    # A payment may become known before a declaration that arrives very late.
+    assert joined["tax_payable_max"].null_count < 0.002 * joined.num_rows
+    assert pc.mean(pc.equal(joined["due_amount"], joined["tax_payable_max"])).as_py() > 0.98
+
+
+def test_the_profile_moves_where_the_register_says(city: City) -> None:
+    register, profile = city.sources["business_registration"], city.sources["enterprise_profile"]
+    moves = (
+        register.filter(pc.equal(register["change_kind"], "address")).group_by("uscc").aggregate([([], "count_all")])
+    )
+    addresses = profile.group_by("uscc").aggregate([("address", "count_distinct")])
+    joined = moves.join(addresses, "uscc")
+    assert joined.num_rows > 100
+    # An address of a ring does not change; chance may repeat one.
+    assert pc.mean(pc.equal(joined["address_count_distinct"], pc.add(joined["count_all"], 1))).as_py() > 0.9
+    still = addresses.filter(pc.invert(pc.is_in(addresses["uscc"], moves["uscc"].combine_chunks())))
+    assert pc.max(still["address_count_distinct"]).as_py() == 1
+
+
+def test_public_evaluations_sink_with_court_cases(city: City) -> None:
+    cases = city.sources["judicial_penalty"]
+    sued = cases.filter(pc.equal(cases["role"], "defendant"))["uscc"].unique()
+    table = city.sources["development_reform"]
+    table = table.filter(pc.equal(table["record_kind"], "credit_evaluation"))
+    inside = pc.is_in(table["uscc"], sued)
+    means = [pc.mean(table.filter(rows)["evaluation_score"].cast(pa.float64())).as_py()
+             for rows in (inside, pc.invert(inside))]  # fmt: skip
+    assert means[0] < means[1] - 3
+
+
+def test_every_application_ends_in_a_submission_before_its_decision(city: City) -> None:
+    events = city.sources["platform_event"]
+    assert events["application_id"].combine_chunks().unique().to_pylist().__len__() == city.truth.num_rows
+    last = events.group_by("application_id", use_threads=False).aggregate([("event_kind", "last"), ("uscc", "first")])
+    assert set(last["event_kind_last"].to_pylist()) == {"submission"}
+    known = events.group_by("application_id").aggregate([("available_at", "min"), ("available_at", "max")])
+    seconds = pc.seconds_between(known["available_at_min"], known["available_at_max"]).to_numpy()
+    assert seconds.max() < 3600
+
+
+def test_members_of_a_ring_share_devices_as_others_do_not(city: City) -> None:
+    rings = city.rings
+    assert 0.005 < rings.num_rows / city.truth.num_rows < 0.02
+    application = pc.replace_substring(rings["loan_id"], "L", "A")
+    events = city.sources["platform_event"]
+    devices = events.group_by("device_key").aggregate([("uscc", "count_distinct")])
+    shared = devices.filter(pc.greater_equal(devices["uscc_count_distinct"], 3))["device_key"].combine_chunks()
+    of_ring = pc.is_in(events["application_id"], application.combine_chunks())
+    on_shared = pc.is_in(events["device_key"], shared)
+    assert pc.mean(pc.cast(events.filter(of_ring)["device_key"].is_null(), pa.int8())).as_py() == 0
+    assert pc.mean(pc.filter(on_shared, of_ring)).as_py() > 0.4
+    assert pc.mean(pc.filter(on_shared, pc.invert(of_ring))).as_py() < 0.01
+
+
+def test_rings_and_truth_are_in_no_served_column(city: City) -> None:
+    served = {name for table in city.sources.values() for name in table.schema.names}
+    assert not served & set(city.rings.schema.names) - {"uscc", "loan_id", "decided_at"}
+
+
+def test_persons_telephones_and_devices_are_keyed_hashes(city: City) -> None:
+    for source, columns in {
+        "enterprise_profile": ("contact_phone_key",),
+        "platform_event": ("applicant_key", "device_key", "ip_key"),
+    }.items():
+        for column in columns:
+            matches = pc.match_substring_regex(city.sources[source][column], "^[0-9a-f]{64}$")
+            assert pc.all(matches).as_py(), column

@@ -45,11 +45,11 @@ def test_a_lasting_fault_ends_after_the_attempts_and_says_what_to_do(
 def test_the_time_that_the_exchange_asks_for_is_waited(store: Store, settings: Settings, exchange: Exchange) -> None:
     from tenacity import Future, RetryCallState, Retrying
 
-    from credit301.sources.connectors.http_exchange import _Again
+    from credit301.sources.connectors.retry import Again, wait_seconds
 
     state = RetryCallState(Retrying(), None, (), {})
-    state.outcome = Future.construct(1, _Again("HTTP 429", 7.0), True)
-    assert HttpExchange(store.contract, settings)._wait(state) == 7.0
+    state.outcome = Future.construct(1, Again("HTTP 429", 7.0), True)
+    assert wait_seconds(HttpExchange(store.contract, settings).options, state) == 7.0
 
 
 def test_a_refused_token_is_not_tried_again_and_names_the_variable(

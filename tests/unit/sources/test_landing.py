@@ -35,15 +35,12 @@ def landed(store: Store) -> list[dict[str, object]]:
 def test_landed_values_have_the_types_of_the_contract(store: Store, tiny_workspace: Workspace) -> None:
     land_next(store, tiny_workspace)
     schema = pq.read_schema(next(store.landing.iterdir()))
-    types = {
-        name: str(schema.field(name).type) for name in ("uscc", "amount", "event_time", "_pull_id", "_record_hash")
-    }
+    types = {name: str(schema.field(name).type) for name in ("uscc", "amount", "event_time", "_pull_id")}
     assert types == {
         "uscc": "string",
         "amount": "decimal128(18, 2)",
         "event_time": "timestamp[us]",
         "_pull_id": "string",
-        "_record_hash": "string",
     }
     assert landed(store)[3]["amount"] == Decimal("3.50")
 
@@ -113,7 +110,8 @@ def test_a_column_that_the_contract_gains_does_not_make_old_records_new(
     store: Store, tiny_workspace: Workspace, tiny: TinyWorkspace, exchange: Exchange
 ) -> None:
     land_next(store, tiny_workspace)
-    tiny.replace("- {name: kind,", "- {name: added, logicalType: string}\n      - {name: kind,")
+    added = "- {name: added, logicalType: string, classification: internal}"
+    tiny.replace("- {name: kind,", f"{added}\n      - {{name: kind,")
     changed = tiny.load()
     exchange.records = [*sales(7), *sales(7)]
     assert land_next(Store(changed, "sales"), changed) == 0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -10,6 +11,7 @@ from credit301.errors import SourceError
 from credit301.sources.batches import Store, database
 from credit301.sources.landing import land
 from credit301.sources.quarantine import MASK, flag, quarantined_rows, reasons, write_quarantine
+from credit301.sources.refused import export_refused
 from credit301.sources.replay import Replayed, replay
 from credit301.sources.typed import batch_query, file_relation
 from credit301.workspace import Workspace
@@ -78,7 +80,7 @@ def test_reasons_are_counted_with_an_example(quarantined: Store, tiny_workspace:
 
 
 def test_an_example_of_a_personal_column_is_masked(tiny: TinyWorkspace, store: Store, exchange: Exchange) -> None:
-    tiny.replace("{name: kind, logicalType: string,", "{name: kind, logicalType: string, classification: personal,")
+    tiny.replace("{value: services}], classification: internal", "{value: services}], classification: personal")
     workspace = tiny.load()
     own = Store(workspace, "sales")
     exchange.records = [dict(record) for record in BAD]
@@ -182,3 +184,119 @@ def test_rows_of_a_batch_that_has_not_landed_are_left_alone(
         flag(connection, store.contract, "batch")
         write_quarantine(connection, relation, batch.pull_id, store.quarantine_file(batch.pull_id))
     assert replay(tiny_workspace, store) == Replayed(0, 0, 0, 0)
+
+
+# -- the way of a person: export, correct, replay
+
+
+def exported(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_back(path: Path, rows: list[dict[str, str]], encoding: str = "utf-8") -> Path:
+    with path.open("w", encoding=encoding, newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
+def test_what_was_exported_and_corrected_lands_and_nothing_doubles(
+    quarantined: Store, tiny_workspace: Workspace, tmp_path: Path, encoding: str
+) -> None:
+    file = tmp_path / "refused.csv"
+    assert export_refused(tiny_workspace, quarantined, file) == 5
+    rows = exported(file)
+    assert [row["_row"] for row in rows] == ["3", "4", "5", "6", "7"]
+    assert "amount_castable: " in rows[1]["_reasons"]
+    for row, number in zip(rows, range(2, 7), strict=True):
+        row |= {"uscc": enterprise(number), "month": "2024-03", "amount": "9.00", "kind": "goods"}
+        row["event_time"] = "2024-03-31T00:00:00"
+    write_back(file, rows, encoding)
+    assert replay(tiny_workspace, quarantined, file) == Replayed(5, 5, 0, 0)
+    assert replay(tiny_workspace, quarantined, file) == Replayed(0, 0, 0, 0, unmatched=5)
+    assert len(landed(quarantined)) == 7
+
+
+def test_an_export_that_nobody_changed_replays_to_the_same_quarantine(
+    quarantined: Store, tiny_workspace: Workspace, tmp_path: Path
+) -> None:
+    before = pq.read_table(next(quarantined.quarantine.iterdir()))
+    file = tmp_path / "refused.csv"
+    export_refused(tiny_workspace, quarantined, file)
+    assert replay(tiny_workspace, quarantined, file).remaining == 5
+    after = pq.read_table(next(quarantined.quarantine.iterdir()))
+    assert after.to_pylist()[:4] == before.to_pylist()[:4]
+
+
+def test_a_row_that_is_still_bad_stays_with_its_new_reason(
+    quarantined: Store, tiny_workspace: Workspace, tmp_path: Path
+) -> None:
+    file = tmp_path / "refused.csv"
+    export_refused(tiny_workspace, quarantined, file)
+    rows = [row for row in exported(file) if row["_row"] == "4"]
+    rows[0] |= {"amount": "-3", "kind": "goods"}
+    assert replay(tiny_workspace, quarantined, write_back(file, rows)) == Replayed(5, 0, 0, 5)
+    table = pq.read_table(next(quarantined.quarantine.iterdir()))
+    found = {row["_row"]: (row["amount"], row["_reasons"]) for row in table.to_pylist()}
+    assert found[4] == ("-3", ["amount_between"])
+    assert found[3] == ("2.50", ["uscc_uscc"])
+
+
+def test_masked_values_come_back_as_they_were(
+    tiny: TinyWorkspace, store: Store, exchange: Exchange, tmp_path: Path
+) -> None:
+    tiny.replace("{value: services}], classification: internal", "{value: services}], classification: personal")
+    workspace = tiny.load()
+    own = Store(workspace, "sales")
+    exchange.records = [dict(record) for record in BAD]
+    ingest(own, workspace)
+    file = tmp_path / "refused.csv"
+    export_refused(workspace, own, file)
+    rows = exported(file)
+    assert {row["kind"] for row in rows} == {MASK}
+    assert file.stat().st_mode & 0o077 == 0
+    rows = [row | {"amount": "9"} for row in rows if row["_row"] == "5"]
+    assert replay(workspace, own, write_back(file, rows)) == Replayed(5, 1, 0, 4)
+    (again,) = (pq.read_table(path) for path in own.landing.glob("*-*.parquet"))
+    assert again["kind"].to_pylist() == ["goods"]
+    export_refused(workspace, own, file, unmasked=True)
+    assert "else" in {row["kind"] for row in exported(file)}
+
+
+@pytest.mark.parametrize("sent", ["=1+1", "'=1+1", "@x", "-oops", "+x", "''@x", "'plain", "-1"])
+def test_a_value_that_a_spreadsheet_would_run_is_kept_a_text_and_comes_back_unchanged(
+    quarantined: Store, tiny: TinyWorkspace, exchange: Exchange, tmp_path: Path, sent: str
+) -> None:
+    exchange.records += sales(1, start=7, kind=sent)
+    workspace = tiny.load()
+    ingest(quarantined, workspace)
+    file = tmp_path / "refused.csv"
+    export_refused(workspace, quarantined, file)
+    (row,) = (row for row in exported(file) if row["uscc"] == enterprise(7))
+    assert row["kind"] == "-1" or row["kind"][0] not in "=@+-"
+    mended = tiny.replace("{value: services}", f"{{value: services}}, {{value: {json.dumps(sent)}}}").load()
+    assert replay(mended, Store(mended, "sales"), write_back(file, [row])).landed == 1
+    kinds = [kind for path in quarantined.landing.glob("*.parquet") for kind in pq.read_table(path)["kind"].to_pylist()]
+    assert sent in kinds
+
+
+def test_a_malformed_line_is_in_the_export_to_be_taken_apart(
+    quarantined: Store, tiny_workspace: Workspace, exchange: Exchange, tmp_path: Path
+) -> None:
+    exchange.records += [*sales(1, start=20), {"_malformed_row": "a,b,c"}]
+    ingest(quarantined, tiny_workspace)
+    file = tmp_path / "refused.csv"
+    export_refused(tiny_workspace, quarantined, file)
+    (row,) = (row for row in exported(file) if row["_malformed_row"])
+    assert row["_malformed_row"] == "a,b,c"
+    row |= sales(1, start=30)[0]
+    assert replay(tiny_workspace, quarantined, write_back(file, [row])).landed == 1
+
+
+def test_every_reason_is_explained_in_both_languages(tiny_workspace: Workspace, quarantined: Store) -> None:
+    for reason in reasons(tiny_workspace, [quarantined]):
+        assert reason.description.en
+        assert any("\u4e00" <= letter <= "\u9fff" for letter in reason.description.zh)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from credit301.contracts.model import Column, LogicalType, Text
+from credit301.contracts.model import Classification, Column, LogicalType, Text
 from credit301.errors import ContractError
 from credit301.sources.connectors.base import as_text
 from credit301.sources.typed import typed_columns, value_expression
@@ -25,7 +25,13 @@ def connection() -> duckdb.DuckDBPyConnection:
 
 def column(logical: LogicalType, sql_type: str, date_format: str = "") -> Column:
     return Column(
-        name="x", physical_name="x", label=LABEL, logical_type=logical, sql_type=sql_type, date_format=date_format
+        name="x",
+        physical_name="x",
+        label=LABEL,
+        logical_type=logical,
+        sql_type=sql_type,
+        classification=Classification.INTERNAL,
+        date_format=date_format,
     )
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from credit301.contracts.model import Contract, Feature, Freshness, Pull, SubModel, Text, TimeColumns
 from credit301.settings import Settings
-from credit301.workspace import Definition, Workspace
+from credit301.workspace import Definition, Split, Workspace
 from training.dataset import TrainingSet
 from training.gate_rules import RULES
 
@@ -102,6 +102,12 @@ def workspace(
     )
     found = Settings(home=directory / "var", threads=2, _env_file=None, **settings)
     return Workspace(directory / "made_up", definition, contracts(), found)
+
+
+def split_of(workspace: Workspace) -> Split:
+    """The split, which every made-up workspace has."""
+    assert workspace.definition.split is not None
+    return workspace.definition.split
 
 
 def rows(

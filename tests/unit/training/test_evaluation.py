@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
+from credit301.errors import ModelError
 from credit301.model.scorer import Scorer
 from credit301.workspace import Workspace
 from tests.unit.training import synthetic
@@ -19,7 +20,7 @@ from training.specs import source_specs
 
 
 def evaluate(workspace: Workspace, data: TrainingSet) -> Evaluation:
-    plan = splits.plan(data, workspace.definition.split)
+    plan = splits.plan(data, synthetic.split_of(workspace))
     return evaluation.evaluate(workspace, data, plan, source_specs(workspace), threads=1)
 
 
@@ -135,6 +136,40 @@ def test_a_source_without_data_on_a_row_says_what_it_says_on_average(
     court = next(source for source in found.fitted.sources if source.model.spec.name == "court")
     assert len(set(said)) == 1
     assert said[0] == pytest.approx(np.nanmean(expit(court.out_of_fold)))
+
+
+def test_a_dimension_of_one_source_ranks_as_that_source_does(found: Evaluation) -> None:
+    """Stack and calibration only rise with the one score that they are given; rows without it are one tie."""
+    assert found.model("risk", "dimension").metrics.auc == pytest.approx(
+        found.model("court", "source").metrics.auc, abs=0.02
+    )
+
+
+def test_a_dimension_is_its_own_sources_combined_and_no_other(workspace: Workspace, data: TrainingSet) -> None:
+    frame = data.frame.copy()
+    frame["court__cases"] = data.labels + np.random.default_rng(1).normal(size=len(frame)) * 0.05
+    before, leaking = evaluate(workspace, data), evaluate(workspace, TrainingSet(frame, "uscc"))
+    assert leaking.model("risk", "dimension").metrics.auc > 0.99
+    np.testing.assert_array_equal(
+        leaking.model("fiscal", "dimension").probability, before.model("fiscal", "dimension").probability
+    )
+
+
+def test_one_source_alone_is_the_ensemble(workspace: Workspace, data: TrainingSet) -> None:
+    only = tuple(spec for spec in source_specs(workspace) if spec.name == "tax")
+    plan = splits.plan(data, synthetic.split_of(workspace))
+    found = evaluation.evaluate(workspace, data, plan, only, threads=1)
+    assert [model.name for model in found.models] == ["tax", "fiscal", "ensemble", "logistic", "one_lightgbm"]
+    np.testing.assert_allclose(found.model("fiscal", "dimension").probability, found.ensemble.probability, rtol=1e-12)
+
+
+def test_tested_rows_of_one_outcome_are_refused_in_words(workspace: Workspace, data: TrainingSet) -> None:
+    test = splits.plan(data, synthetic.split_of(workspace)).repeats[0][0].test
+    frame = data.frame.copy()
+    features = [name for name in frame if "__" in str(name)]
+    frame.loc[frame.index[test[data.labels[test] == 1]], features] = None
+    with pytest.raises(ModelError, match="same outcome"):
+        evaluate(workspace, TrainingSet(frame, "uscc"))
 
 
 def test_a_source_that_nobody_can_learn_from_is_skipped_and_the_rest_goes_on(workspace: Workspace) -> None:

@@ -127,6 +127,33 @@ def test_a_column_that_puts_an_entity_on_both_sides_is_refused() -> None:
         splits.plan(TrainingSet(frame, "uscc"), ColumnSplit(kind="column", column="side"))
 
 
+def test_the_words_of_the_two_sides_are_the_workspaces_own() -> None:
+    data = synthetic.rows(300)
+    frame = data.frame.assign(held_out=data.frame["side"] == "test")
+    split = ColumnSplit(kind="column", column="held_out", train=False, test=True)
+    fold = splits.plan(TrainingSet(frame, "uscc"), split).repeats[0][0]
+    assert frame["held_out"].iloc[fold.test].all()
+    assert not frame["held_out"].iloc[fold.train].any()
+
+
+def test_given_folds_are_tested_one_by_one() -> None:
+    data = synthetic.rows(300)
+    frame = data.frame.assign(fold=data.groups % 4)
+    plan = splits.plan(TrainingSet(frame, "uscc"), ColumnSplit(kind="column", column="fold", holds="folds"))
+    assert plan.nested
+    (folds,) = plan.repeats
+    assert [sorted(set(frame["fold"].iloc[fold.test])) for fold in folds] == [[0], [1], [2], [3]]
+    assert all(len(fold.train) + len(fold.test) == len(frame) for fold in folds)
+
+
+@pytest.mark.parametrize(("values", "message"), [(0, "one fold only"), (None, "no fold on some rows")])
+def test_a_column_that_gives_no_folds_is_refused(values: int | None, message: str) -> None:
+    data = synthetic.rows(300)
+    frame = data.frame.assign(fold=values)
+    with pytest.raises(ModelError, match=message):
+        splits.plan(TrainingSet(frame, "uscc"), ColumnSplit(kind="column", column="fold", holds="folds"))
+
+
 def test_a_column_with_another_word_is_refused() -> None:
     frame = synthetic.rows(300).frame.assign(side="train")
     frame.loc[0, "side"] = "validate"

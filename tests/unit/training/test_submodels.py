@@ -87,6 +87,48 @@ def test_a_category_that_training_never_saw_is_coded_as_unknown_not_as_missing(s
     assert np.isnan(matrix[2, 1])
 
 
+def lottery(seed: int = 5) -> TrainingSet:
+    """Outcomes by lot, 25 rows for each of 60 towns: enough for LightGBM to encode a town by its outcomes."""
+    random = np.random.default_rng(seed)
+    count = 1_500
+    frame = pd.DataFrame(
+        {
+            "uscc": [f"E{n:04d}" for n in range(count)],
+            "decision_time": pd.date_range("2024-01-01", periods=count),
+            "label": random.integers(0, 2, count),
+            "registry__age": 1.0,
+            "registry__sector": [f"town {n % 60:02d}" for n in range(count)],
+        }
+    )
+    return TrainingSet(frame, "uscc")
+
+
+def test_a_category_is_encoded_by_outcomes_of_the_training_folds_only(specs: dict[str, ModelSpec]) -> None:
+    """Encoded over all rows, the mean outcome of a town would rank its own rows: here that is the only way to rank."""
+    data = lottery()
+    towns = data.frame["registry__sector"]
+    leaking = data.frame.groupby(towns)["label"].transform("mean")
+    assert roc_auc_score(data.labels, leaking) > 0.58
+    found = fit(data, specs["registry"])
+    assert roc_auc_score(data.labels, found.model.logits(data.frame)) > 0.55
+    assert roc_auc_score(data.labels, found.out_of_fold) < 0.54
+
+
+def test_a_category_that_training_never_saw_scores_as_a_missing_one(specs: dict[str, ModelSpec]) -> None:
+    model = fit(synthetic.rows(900, missing=0.0), specs["registry"]).model
+    frame = pd.DataFrame({"registry__age": [0.1, 0.1, 0.1], "registry__sector": ["unheard of", None, "B"]})
+    unseen, missing, known = model.logits(frame)
+    assert unseen == missing
+    assert known != missing
+
+
+def test_a_constant_feature_says_nothing_and_breaks_nothing(specs: dict[str, ModelSpec]) -> None:
+    data = synthetic.rows(300, missing=0.0)
+    constant = TrainingSet(data.frame.assign(court__cases=1.0, court__amount=2.0), "uscc")
+    found = fit(constant, specs["court"])
+    assert np.ptp(found.model.logits(constant.frame)) == 0
+
+
 def test_a_source_with_too_few_outcomes_has_no_model(specs: dict[str, ModelSpec]) -> None:
     data = synthetic.rows(200)
     frame = data.frame.copy()

@@ -19,7 +19,7 @@ from training.dataset import TrainingSet
 from training.specs import source_specs
 from training.train import train, write_bundle
 
-MODEL_KEYS = {"name", "level", "auc", "auc_spread", "ks", "brier"}
+MODEL_KEYS = {"name", "level", "title", "auc", "auc_spread", "ks", "brier"}
 
 
 def files_of(directory: Path) -> dict[str, bytes]:
@@ -31,7 +31,7 @@ def test_the_same_data_and_seed_give_the_same_bundle_byte_for_byte(tmp_path: Pat
     for name in ("one", "two"):
         workspace = synthetic.workspace(tmp_path / name)
         data = synthetic.rows(400)
-        plan = splits.plan(data, workspace.definition.split)
+        plan = splits.plan(data, synthetic.split_of(workspace))
         found = evaluation.evaluate(workspace, data, plan, source_specs(workspace), threads=2)
         moment = datetime(2026, 1, 1, tzinfo=UTC)
         written.append(files_of(write_bundle(workspace, data, found, "f" * 64, moment)[1]))

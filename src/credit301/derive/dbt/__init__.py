@@ -8,9 +8,18 @@ called through the macros of ``dbt_project/macros/dialect``.
 from __future__ import annotations
 
 from credit301.derive.dbt.features import feature_sql
-from credit301.derive.dbt.names import LABELS_MODEL, LANDING_SCHEMA, feature_model_name, staging_name
+from credit301.derive.dbt.history import HISTORY_MODEL, history_sql, slowly_changing
+from credit301.derive.dbt.names import (
+    ENTITIES_MODEL,
+    LABELS_MODEL,
+    LANDING_SCHEMA,
+    MONTHS_MODEL,
+    feature_model_name,
+    staging_name,
+)
+from credit301.derive.dbt.portrait import PORTRAIT_MODEL, portrait_sql
 from credit301.derive.dbt.schema import models_yml, sources_yml
-from credit301.derive.dbt.spine import labels_sql, spine_sql
+from credit301.derive.dbt.spine import entities_sql, labels_sql, months_sql, spine_sql
 from credit301.derive.dbt.staging import staging_sql
 from credit301.workspace import Workspace
 
@@ -34,7 +43,14 @@ def project_files(workspace: Workspace) -> dict[str, str]:
         files[f"staging/{staging_name(contract.name)}.sql"] = staging_sql(contract)
     for contract in workspace.featured():
         files[f"marts/{feature_model_name(contract.name)}.sql"] = feature_sql(workspace, contract)
+    files[f"intermediate/{ENTITIES_MODEL}.sql"] = entities_sql(workspace)
     files["intermediate/int_feature_spine.sql"] = spine_sql(workspace)
-    files[f"marts/{LABELS_MODEL}.sql"] = labels_sql(workspace)
+    if workspace.definition.labels:
+        files[f"marts/{LABELS_MODEL}.sql"] = labels_sql(workspace, workspace.definition.labels)
+    files[f"intermediate/{MONTHS_MODEL}.sql"] = months_sql(workspace)
+    if workspace.featured():
+        files[f"marts/{PORTRAIT_MODEL}.sql"] = portrait_sql(workspace)
+    if slowly_changing(workspace):
+        files[f"marts/{HISTORY_MODEL}.sql"] = history_sql(workspace)
     files["models.yml"] = models_yml(workspace)
     return files

@@ -6,6 +6,8 @@ from credit301.derive import HEADER
 
 LANDING_SCHEMA = "landing"
 LABELS_MODEL = "training_labels"
+ENTITIES_MODEL = "int_entities"
+MONTHS_MODEL = "int_enterprise_month"
 SQL_HEADER = "{# " + HEADER + " #}\n"
 
 

@@ -9,8 +9,20 @@ from ruamel.yaml.compat import StringIO
 
 from credit301.contracts.model import Column, Contract
 from credit301.derive import HEADER
-from credit301.derive.dbt.names import LABELS_MODEL, LANDING_SCHEMA, feature_model_name, staging_name
-from credit301.workspace import Workspace
+from credit301.derive.dbt.history import HISTORY_MODEL, slowly_changing
+from credit301.derive.dbt.names import (
+    ENTITIES_MODEL,
+    LABELS_MODEL,
+    LANDING_SCHEMA,
+    MONTHS_MODEL,
+    feature_model_name,
+    staging_name,
+)
+from credit301.derive.dbt.portrait import PORTRAIT_MODEL, portrait_columns
+from credit301.workspace import Labels, Workspace
+
+# What the engine calls its types; the build says it.
+TEXT, FLOAT = "{{ var('text_type') }}", "{{ var('float_type') }}"
 
 
 def sources_yml(workspace: Workspace) -> str:
@@ -44,7 +56,8 @@ def models_yml(workspace: Workspace) -> str:
         models.append(
             {
                 "name": staging_name(contract.name),
-                "description": f"{contract.title.zh}: each version of {contract.grain}, and when it was the latest.",
+                "description": f"{contract.title.zh}({contract.grain}): 各版本及其有效时段 · "
+                "each version, and when it was the latest.",
                 "columns": [
                     {"name": name, "data_tests": ["not_null"]}
                     for name in (*contract.primary_key, "event_time", "known_from")
@@ -55,23 +68,21 @@ def models_yml(workspace: Workspace) -> str:
     models += [_feature_model_yml(workspace, contract) for contract in workspace.featured()]
     models.append(
         {
+            "name": ENTITIES_MODEL,
+            "description": "Everybody whom a source names by the entity's key, and since when they are known.",
+            "data_tests": [{"unique_together": {"arguments": {"columns": [key]}}}],
+        }
+    )
+    models.append(
+        {
             "name": "int_feature_spine",
             "description": "Who needs features as of when.",
             "data_tests": [{"unique_together": {"arguments": {"columns": [key, "as_of"]}}}],
         }
     )
-    label_types = {key: "varchar", "decision_time": "timestamp", "label": "integer"}
-    models.append(
-        {
-            "name": LABELS_MODEL,
-            "description": "Outcomes to learn from: label 1 for a default.",
-            "config": {"contract": {"enforced": not hasattr(workspace.definition.split, "column")}},
-            "columns": [
-                {"name": name, "data_type": kind, "data_tests": ["not_null"]} for name, kind in label_types.items()
-            ],
-            "data_tests": [{"unique_together": {"arguments": {"columns": [key, "decision_time"]}}}],
-        }
-    )
+    models += _entity_models_yml(workspace)
+    if workspace.definition.labels:
+        models.append(_labels_yml(workspace, workspace.definition.labels))
     depends = [f"ref('{feature_model_name(contract.name)}')" for contract in workspace.featured()]
     exposures = [
         {
@@ -95,23 +106,65 @@ def models_yml(workspace: Workspace) -> str:
                 "ml",
                 "Risk models",
                 "Sub-models and ensemble learn from these features.",
-                [f"ref('{LABELS_MODEL}')"],
+                [f"ref('{LABELS_MODEL}')"] if workspace.definition.labels else [],
             ),
         )
     ]
     return _yaml({"version": 2, "models": models, "exposures": exposures})
 
 
+def _entity_models_yml(workspace: Workspace) -> list[dict[str, Any]]:
+    """The months, the portrait and the history of an entity."""
+    key = workspace.entity.key
+    models: list[dict[str, Any]] = [
+        {"name": MONTHS_MODEL, "description": "Each entity in each month since it is known."}
+    ]
+    if workspace.featured():
+        described = [{"name": name, "description": text} for name, text in portrait_columns(workspace).items()]
+        models.append(
+            {
+                "name": PORTRAIT_MODEL,
+                "description": "Each entity now: on each dimension an index among all, coverage, headline features.",
+                "columns": [{"name": key, "data_tests": ["not_null"]}, *described],
+                "data_tests": [{"unique_together": {"arguments": {"columns": [key]}}}],
+            }
+        )
+    if slowly_changing(workspace):
+        models.append(
+            {
+                "name": HISTORY_MODEL,
+                "description": "What an entity was when: one row for each interval [valid_from, valid_until).",
+                "columns": [{"name": name, "data_tests": ["not_null"]} for name in (key, "valid_from")],
+                "data_tests": [{"unique_together": {"arguments": {"columns": [key, "valid_from"]}}}],
+            }
+        )
+    return models
+
+
+def _labels_yml(workspace: Workspace, labels: Labels) -> dict[str, Any]:
+    key = workspace.entity.key
+    types = {key: TEXT, "decision_time": "timestamp", "label": "integer"}
+    if labels.known_at:
+        types["label_known_at"] = "timestamp"
+    return {
+        "name": LABELS_MODEL,
+        "description": "Outcomes to learn from: label 1 for a default.",
+        "config": {"contract": {"enforced": not hasattr(workspace.definition.split, "column")}},
+        "columns": [{"name": name, "data_type": kind, "data_tests": ["not_null"]} for name, kind in types.items()],
+        "data_tests": [{"unique_together": {"arguments": {"columns": [key, "decision_time"]}}}],
+    }
+
+
 def _feature_model_yml(workspace: Workspace, contract: Contract) -> dict[str, Any]:
     key = workspace.entity.key
     columns: list[dict[str, Any]] = [
-        {"name": key, "data_type": "varchar", "description": workspace.entity.label.zh, "data_tests": ["not_null"]},
+        {"name": key, "data_type": TEXT, "description": workspace.entity.label.zh, "data_tests": ["not_null"]},
         {"name": "event_timestamp", "data_type": "timestamp", "description": "the features hold as of this time"},
         {"name": "created_timestamp", "data_type": "timestamp", "description": "and could be known then"},
     ]
     for feature in contract.features:
         unit = f" ({feature.unit})" if feature.unit else ""
-        kind = "varchar" if feature.kind == "category" else "double"
+        kind = TEXT if feature.kind == "category" else FLOAT
         columns.append(
             {"name": feature.name, "data_type": kind, "description": f"{feature.label.zh}: {feature.label.en}{unit}"}
         )

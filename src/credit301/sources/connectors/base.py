@@ -5,13 +5,34 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from credit301.contracts.model import Contract
-from credit301.errors import ContractError
+from credit301.sources.connectors.options import Options
+from credit301.yaml_file import YamlFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from credit301.contracts.model import Contract
+
+
+@dataclass(frozen=True)
+class WholeFile:
+    """A Parquet file that the inbox may take over as it is.
+
+    Attributes:
+        path: where it is now.
+        digest: SHA-256 of its content.
+        unknown_columns: whether columns that the contract does not know are kept.
+    """
+
+    path: Path
+    digest: str
+    unknown_columns: bool = True
 
 
 @dataclass(frozen=True)
@@ -19,11 +40,13 @@ class Page:
     """Some records and where the source stands after them.
 
     Attributes:
-        records: mappings from the source's own column names to values, or a stream of Arrow batches of strings.
+        records: mappings from the source's own column names to values, or a stream of Arrow batches
+            of strings or of types that are to be kept.
         cursor_after: asking with this cursor continues after the page.
         served_through: the source's clock, ISO 8601; empty where the source has none.
         has_more: whether the source has more now.
         origin: what the page was read from, for a person (a file's name); empty for an exchange.
+        file: the Parquet file that has just these records, where there is one; then the stream need not be read.
     """
 
     records: Sequence[Mapping[str, Any]] | pa.RecordBatchReader
@@ -31,6 +54,7 @@ class Page:
     served_through: str = ""
     has_more: bool = False
     origin: str = field(default="")
+    file: WholeFile | None = None
 
 
 class Connector(Protocol):
@@ -45,12 +69,6 @@ class Connector(Protocol):
         ...
 
 
-class Options(BaseModel):
-    """Base of a connector's options: an unknown one is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 OptionsT = TypeVar("OptionsT", bound=Options)
 
 
@@ -63,9 +81,11 @@ def parse_options(model: type[OptionsT], contract: Contract) -> OptionsT:
     try:
         return model.model_validate(contract.pull.options)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(step) for step in first["loc"])
-        raise ContractError(f"{contract.path / 'contract.yaml'}: pull option {where!r}: {first['msg']}.") from error
+        # Not above: the loader itself holds contracts to these options.
+        from credit301.contracts.loader import FILE_NAME, place_of_property
+
+        file = YamlFile(contract.path / FILE_NAME)
+        raise file.invalid(error, (*place_of_property(file, "pull"), "options")) from error
 
 
 def as_text(value: Any) -> str | None:

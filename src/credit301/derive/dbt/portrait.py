@@ -1,0 +1,95 @@
+"""The portrait: each entity now, on each dimension: headline features, an index among all, and what is covered."""
+
+from __future__ import annotations
+
+from credit301.contracts.model import Contract, Feature
+from credit301.derive.dbt.names import ENTITIES_MODEL, SQL_HEADER, feature_model_name
+from credit301.workspace import Workspace
+
+PORTRAIT_MODEL = "portrait"
+HEADLINES = 3
+
+
+def headlines(workspace: Workspace, dimension: str) -> list[tuple[Contract, Feature]]:
+    """The features of a dimension that stand for it: of each source in turn, the first whose risk has a direction."""
+    sources = [contract for contract in workspace.featured() if contract.dimension == dimension]
+    directed = [[(contract, f) for f in contract.features if f.risk != "free"] for contract in sources]
+    rounds = max((len(features) for features in directed), default=0)
+    turns = [features[turn] for turn in range(rounds) for features in directed if turn < len(features)]
+    return turns[:HEADLINES]
+
+
+def portrait_columns(workspace: Workspace) -> dict[str, str]:
+    """Description of each column of the portrait beside the key, by name."""
+    columns = {}
+    for dimension, title in workspace.definition.dimensions.items():
+        columns[f"{dimension}_index"] = f"{title.zh}指数: 0 (worst) to 100 (best) among all, by {title.en}"
+        columns[f"{dimension}_source_count"] = f"{title.zh}数据源数: sources that know the entity"
+        columns[f"{dimension}_is_covered"] = f"{title.zh}是否覆盖: whether any source knows the entity"
+        for contract, feature in headlines(workspace, dimension):
+            columns[_column(contract, feature)] = f"{feature.label.zh}: {feature.label.en}"
+    return columns
+
+
+def portrait_sql(workspace: Workspace) -> str:
+    """One row for each entity known as of the build; an index is the mean percentile of its headline features."""
+    key = workspace.entity.key
+    joins = "".join(
+        f"\nleft join {{{{ ref('{feature_model_name(c.name)}') }}}} as {c.name}"
+        f"\n    on {c.name}.{key} = e.{key} and {c.name}.event_timestamp = {{{{ as_of() }}}}"
+        for c in workspace.featured()
+    )
+    values, ranks, indices = [], [], []
+    for dimension in workspace.definition.dimensions:
+        sources = [contract for contract in workspace.featured() if contract.dimension == dimension]
+        known = " + ".join(f"case when {c.name}.{key} is null then 0 else 1 end" for c in sources) or "0"
+        values.append(f"{known} as {dimension}_source_count")
+        places = []
+        for contract, feature in headlines(workspace, dimension):
+            name = _column(contract, feature)
+            values.append(f"{contract.name}.{feature.name} as {name}")
+            # Rounded, so that what is equal but for the last bit has the same place on every engine.
+            rounded = f"cast({name} as decimal(28, 6))"
+            order = f"{rounded} desc" if feature.risk == "increasing" else rounded
+            place = f"percent_rank() over (partition by {name} is null order by {order})"
+            ranks.append(f"case when {name} is not null then {place} end as {name}_place")
+            places.append(f"{name}_place")
+        indices += [
+            _index(dimension, places),
+            f"{dimension}_source_count",
+            f"{dimension}_source_count > 0 as {dimension}_is_covered",
+        ]
+        indices += [_column(contract, feature) for contract, feature in headlines(workspace, dimension)]
+    placed = "".join(f",\n    {rank}" for rank in ranks)
+    return f"""{SQL_HEADER}with known as (
+  select
+    e.{key},
+    {("," + chr(10) + "    ").join(values)}
+  from {{{{ ref('{ENTITIES_MODEL}') }}}} as e{joins}
+  where e.first_known <= {{{{ as_of() }}}} and e.{key} is not null
+),
+
+placed as (
+  select
+    *{placed}
+  from known
+)
+
+select
+  {key},
+  {{{{ as_of() }}}} as as_of,
+  {("," + chr(10) + "  ").join(indices)}
+from placed
+"""
+
+
+def _index(dimension: str, places: list[str]) -> str:
+    if not places:
+        return f"cast(null as {{{{ float_type() }}}}) as {dimension}_index"
+    total = " + ".join(f"coalesce({place}, 0)" for place in places)
+    count = " + ".join(f"case when {place} is null then 0 else 1 end" for place in places)
+    return f"100 * cast({total} as {{{{ float_type() }}}}) / nullif({count}, 0) as {dimension}_index"
+
+
+def _column(contract: Contract, feature: Feature) -> str:
+    return f"{contract.name}_{feature.name}"

@@ -1,0 +1,1 @@
+"""Governance: consent, masking, access by role, the audit trail, retention and erasure, lineage."""

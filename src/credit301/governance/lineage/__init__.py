@@ -1,0 +1,1 @@
+"""Lineage to the column: source, staging, intermediate, mart, feature, sub-model, reason."""

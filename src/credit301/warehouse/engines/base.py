@@ -1,0 +1,77 @@
+"""What the build asks of an engine, and the dbt process that all share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import ClassVar
+
+from credit301 import console
+from credit301.warehouse.increment import Increment
+from credit301.workspace import Workspace
+
+MARTS_SCHEMA = "marts"
+STAGING_SCHEMA = "staging"
+
+
+class Engine(ABC):
+    """An engine that holds the warehouse of one workspace.
+
+    Attributes:
+        name: of the engine, which is also the target in ``dbt_project/profiles.yml``.
+        types: what the engine calls the types that derived models cast to.
+    """
+
+    name: str
+    types: ClassVar[dict[str, str]]
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+
+    @abstractmethod
+    def staged(self) -> set[str]:
+        """Names of the staging models that the engine has and can add to."""
+
+    @abstractmethod
+    def show(self, increment: Increment) -> datetime:
+        """Show the landing to dbt, drop what is staged anew, and return the time of the newest record."""
+
+    @abstractmethod
+    def build(self, project: Path, arguments: Sequence[str], target: Path | None) -> tuple[int, dict[str, int]]:
+        """Run dbt with ``arguments`` and, if it succeeds, export each mart to ``target/<name>.parquet``.
+
+        Returns:
+            dbt's exit code, and rows by exported mart.
+        """
+
+    def run(self, command: Sequence[str], project: Path, more: dict[str, str]) -> int:
+        """Run a dbt command, its output passed on line by line; returns its exit code."""
+        environment = {
+            **os.environ,
+            "CREDIT301_CPU_THREADS": str(self.workspace.settings.cpu_threads),
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+            **more,
+        }
+        process = subprocess.Popen(
+            [*command, "--target", self.name, "--project-dir", str(project), "--profiles-dir", str(project)],
+            env=environment,
+            cwd=project,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+        )
+        with process:
+            for line in process.stdout or ():
+                console.say(f"  {line.rstrip()}")
+        return process.returncode
+
+
+def dbt_program() -> str:
+    """Path of dbt's command, beside the interpreter."""
+    return str(Path(sys.executable).with_name("dbt"))

@@ -1,0 +1,74 @@
+"""DuckDB: one file on one machine; the landing is read where it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import ClassVar
+
+import duckdb
+
+from credit301.sources.typed import literal, quote
+from credit301.warehouse.engines.base import MARTS_SCHEMA, STAGING_SCHEMA, Engine, dbt_program
+from credit301.warehouse.increment import Increment
+from credit301.warehouse.landing_views import create_views, latest_known, show
+
+TABLES = "select table_name from information_schema.tables where table_schema = ? order by table_name"
+
+
+class DuckDB(Engine):
+    """The file ``warehouse.duckdb`` of the workspace."""
+
+    name = "duckdb"
+    types: ClassVar[dict[str, str]] = {"text_type": "varchar", "float_type": "double"}
+
+    def _connect(self, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+        path = self.workspace.paths.warehouse
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return duckdb.connect(str(path), read_only=read_only, config=self._limits())
+
+    def _limits(self) -> dict[str, str | bool | int | float | list[str]]:
+        return {
+            "threads": self.workspace.settings.cpu_threads,
+            "memory_limit": f"{self.workspace.settings.warehouse_memory:.1f}GiB",
+            "temp_directory": str(self._spill()),
+            "preserve_insertion_order": False,
+        }
+
+    def _spill(self) -> Path:
+        return self.workspace.paths.warehouse.with_suffix(".spill")
+
+    def staged(self) -> set[str]:
+        """Tables of the schema ``staging``."""
+        if not self.workspace.paths.warehouse.exists():
+            return set()
+        with self._connect(read_only=True) as connection:
+            return {str(name) for (name,) in connection.execute(TABLES, [STAGING_SCHEMA]).fetchall()}
+
+    def show(self, increment: Increment) -> datetime:
+        """Views over the landed files."""
+        with self._connect() as connection:
+            for model in increment.anew():
+                connection.execute(f"drop table if exists {STAGING_SCHEMA}.{quote(model)}")
+            show(connection, self.workspace, increment.intakes)
+            return latest_known(connection, self.workspace)
+
+    def build(self, project: Path, arguments: Sequence[str], target: Path | None) -> tuple[int, dict[str, int]]:
+        """Run dbt in a process of its own, then copy the marts out."""
+        limits = {
+            "CREDIT301_WAREHOUSE_PATH": str(self.workspace.paths.warehouse),
+            "CREDIT301_WAREHOUSE_MEMORY": f"{self.workspace.settings.warehouse_memory:.1f}GiB",
+            "CREDIT301_WAREHOUSE_SPILL": str(self._spill()),
+        }
+        code = self.run([dbt_program(), *arguments], project, limits)
+        if code or target is None:
+            return code, {}
+        rows: dict[str, int] = {}
+        with self._connect() as connection:
+            create_views(connection, self.workspace)
+            for (name,) in connection.execute(TABLES, [MARTS_SCHEMA]).fetchall():
+                path = literal(str(target / f"{name}.parquet"))
+                done = connection.execute(f"copy (from {MARTS_SCHEMA}.{quote(name)}) to {path} (format parquet)")
+                rows[name] = int(done.fetchall()[0][0])
+        return code, rows
