@@ -41,8 +41,8 @@ test: setup ## run all tests 全部测试
 test-fast: setup ## run the tests that start no server 快速测试
 	@$(BIN)/pytest -n 2 --dist loadfile -m "not server and not browser"
 
-bench: setup ## measure beside peers and floors (ONLY=B1,B2 a few, ONLY=B10 a fresh clone) 性能基准
-	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
+bench: setup ## measure beside peers and floors (ONLY=B1,B2 a few, ONLY=B10 a fresh clone, SIZES=10000 of B5) 性能基准
+	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(SIZES),--sizes $(SIZES))
 
 lint: setup ## check style, types, imports between packages, SQL 静态检查
 	@$(BIN)/ruff check .

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import b1_decision, b2_http, b4_materialize, b10_newcomer, results
+from benchmarks import b1_decision, b2_http, b4_materialize, b5_pipeline, b10_newcomer, results
 from benchmarks.city import City, city
 from benchmarks.results import Figure
 from credit301 import console
@@ -20,11 +20,13 @@ from credit301.errors import Credit301Error
 
 ON_CITY: dict[str, Callable[[City, Path], list[Figure]]] = {"B1": b1_decision.measure, "B2": b2_http.measure}
 ALONE: dict[str, Callable[[Path], list[Figure]]] = {"B4": b4_materialize.measure}
+PIPELINE = "B5"
 NEWCOMER = "B10"
 REACH = {
     "B1": b1_decision.REACH,
     "B2": b2_http.REACH,
     "B4": b4_materialize.REACH,
+    PIPELINE: b5_pipeline.REACH,
     NEWCOMER: b10_newcomer.REACH,
 }
 KNOWN = tuple(f"B{number}" for number in range(1, 11))
@@ -44,12 +46,30 @@ def chosen(only: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(asked)) or tuple(name for name in KNOWN if name != NEWCOMER)
 
 
+def sizes_in(text: str) -> tuple[int, ...]:
+    """Numbers of enterprises in ``text`` (``10000,100000``), in increasing order.
+
+    Raises:
+        typer.BadParameter: one is no whole number above zero.
+    """
+    try:
+        sizes = sorted({int(part.replace("_", "")) for part in text.split(",") if part.strip()})
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r}: numbers of enterprises are such as 10000,100000") from error
+    if not sizes or sizes[0] <= 0:
+        raise typer.BadParameter(f"{text!r}: there must be enterprises")
+    return tuple(sizes)
+
+
 def main(
     only: Annotated[str, typer.Option(help="Only these figures, such as B1,B2. 只测这些指标。")] = "",
     home: Annotated[
         Path | None,
         typer.Option(help="Keep the city here, and use it again. 保留并复用城市数据的目录。"),
     ] = None,
+    sizes: Annotated[
+        str, typer.Option(help="Enterprises of B5; a million takes half an hour. B5 的企业数量，百万约需半小时。")
+    ] = "10000,100000,1000000",
 ) -> None:
     """性能基准。Measure each figure beside its peer and its floor."""
     wanted = chosen(only)
@@ -69,6 +89,8 @@ def main(
             if name in ALONE:
                 console.say(f"== {name}")
                 figures += ALONE[name](folder)
+        if PIPELINE in wanted:
+            figures += b5_pipeline.measure(folder, sizes_in(sizes))
         if NEWCOMER in wanted:
             figures += b10_newcomer.measure(folder)
     if figures:

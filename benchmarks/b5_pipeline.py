@@ -60,13 +60,14 @@ def measure(folder: Path, sizes: tuple[int, ...]) -> list[Figure]:
             shutil.rmtree(place, ignore_errors=True)
         rates[size] = full.total / size
         figures += [
-            _full(size, rows, full, floor, rates),
-            _increment(size, full, increment),
+            full_figure(size, rows, full, floor, rates),
+            increment_figure(size, full, increment),
         ]
     return figures
 
 
-def _full(size: int, rows: int, run: Run, floor: float, rates: dict[int, float]) -> Figure:
+def full_figure(size: int, rows: int, run: Run, floor: float, rates: dict[int, float]) -> Figure:
+    """The figure of a full run; ``rates`` are seconds an enterprise by size, this one's included."""
     peak = run.peak_bytes / _GIBIBYTE
     steps = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in run.seconds.items())
     grows = rates[size] <= min(rates.values()) * 1.05
@@ -83,7 +84,8 @@ def _full(size: int, rows: int, run: Run, floor: float, rates: dict[int, float])
     )
 
 
-def _increment(size: int, full: Run, increment: Run) -> Figure:
+def increment_figure(size: int, full: Run, increment: Run) -> Figure:
+    """The figure of the day after a full run."""
     steps = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in increment.seconds.items())
     return Figure(
         id="B5",
@@ -105,7 +107,7 @@ def _city(place: Path, size: int) -> tuple[Run, Run, float, int]:
     _command(
         workspace_source(), "simulate", "--enterprises", str(size), "--drops", str(data), "--increment", home=place
     )
-    _file_drop_workspace(workspace)
+    file_drop_workspace(workspace)
     held = place / "held"
     last = _hold_last_delivery(data, held)
     rows, floor = _copied(data, place / "copied")
@@ -123,8 +125,8 @@ def workspace_source() -> Path:
     return REPOSITORY / "workspaces" / "wuhan"
 
 
-def _file_drop_workspace(target: Path) -> None:
-    """The reference city with each source pulled from a folder of deliveries instead of the exchange."""
+def file_drop_workspace(target: Path) -> None:
+    """Write to ``target`` the reference city, each source pulled from a folder of deliveries, not the exchange."""
     shutil.copytree(workspace_source(), target)
     yaml = YAML()
     for path in target.glob("sources/*/contract.yaml"):

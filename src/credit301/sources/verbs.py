@@ -104,7 +104,9 @@ def land(workspace: Workspace, source: SourceArgument = ALL) -> dict[str, Any]:
     return summary
 
 
-def ingest(workspace: Workspace, source: SourceArgument, maximum_rows: MaximumRows = BATCH_ROWS) -> dict[str, Any]:
+def ingest(
+    workspace: Workspace, source: SourceArgument = ALL, maximum_rows: MaximumRows = BATCH_ROWS
+) -> dict[str, Any]:
     """Pull, validate and land a source until it has no more. 拉取、校验并入库，直至无新数据。
 
     Returns:

@@ -76,6 +76,11 @@ def environment(settings: Settings) -> dict[str, str]:
     return {"AIRFLOW_HOME": str(home(settings)), **variables}
 
 
+def preloading() -> dict[str, str]:
+    """What a process is told besides whose forked tasks shall find their libraries loaded."""
+    return {"PYTHONPATH": str(project_root() / "dags" / "scheduler")}
+
+
 def prepare(settings: Settings) -> None:
     """Write the password file that the API server reads."""
     private.write(passwords_file(settings), json.dumps({USER: settings.secret("airflow_password")}))

@@ -233,7 +233,7 @@ def _airflow(settings: Settings) -> list[Service]:
         stage=ORCHESTRATION,
         check=health.airflow_component(address, "scheduler"),
         timeout=300,
-        environment=environment,
+        environment={**environment, **airflow_env.preloading()},
         stop_seconds=30,
     )
     worker = Service(
