@@ -14,6 +14,7 @@ from rich.table import Table
 _progress = Console(stderr=True, highlight=False)
 # In a log or a pipe there is no window to fit into: tables are as wide as they need, within reason.
 _LOG_WIDTH = 140
+_LONGEST_INNER = 48
 _output = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _LOG_WIDTH)
 
 
@@ -53,6 +54,13 @@ def show_mapping(values: Mapping[str, Any]) -> None:
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_shortened(_cell(inner))}" for key, inner in value.items())
     if isinstance(value, float):
         return f"{value:.4f}"
     return str(value)
+
+
+def _shortened(text: str) -> str:
+    """The beginning of a long value inside a summary, such as a cursor of many files."""
+    return text if len(text) <= _LONGEST_INNER else f"{text[:_LONGEST_INNER]}…"
