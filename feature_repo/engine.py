@@ -22,6 +22,7 @@ from feast.types import Float64, String
 from feast.utils import to_naive_utc
 
 from credit301.features.packing import entity_keys
+from credit301.sources.typed import quote
 from feature_repo.online_store import PackedRedisOnlineStore
 
 BATCH_ROWS = 32_768
@@ -113,23 +114,19 @@ def _is_plain(view: Any) -> bool:
 
 def _newest(view: FeatureView, key: str, names: list[str]) -> str:
     source: FileSource = view.batch_source
-    event = _quoted(source.timestamp_field)
-    created = _quoted(source.created_timestamp_column or source.timestamp_field)
+    event = quote(source.timestamp_field)
+    created = quote(source.created_timestamp_column or source.timestamp_field)
     doubles = {feature.name for feature in view.features if feature.dtype == Float64}
     columns = ", ".join(
-        f"CAST({_quoted(name)} AS {'DOUBLE' if name in doubles else 'VARCHAR'}) AS {_quoted(name)}" for name in names
+        f"CAST({quote(name)} AS {'DOUBLE' if name in doubles else 'VARCHAR'}) AS {quote(name)}" for name in names
     )
     return f"""
-        SELECT CAST({_quoted(key)} AS VARCHAR) AS {_quoted(key)}, {columns},
+        SELECT CAST({quote(key)} AS VARCHAR) AS {quote(key)}, {columns},
                epoch_us({created}) AS created, epoch_us({event}) AS event
         FROM read_parquet($path)
-        WHERE {event} BETWEEN $start AND $end AND {_quoted(key)} IS NOT NULL
-        QUALIFY row_number() OVER (PARTITION BY {_quoted(key)} ORDER BY {event} DESC, {created} DESC) = 1
+        WHERE {event} BETWEEN $start AND $end AND {quote(key)} IS NOT NULL
+        QUALIFY row_number() OVER (PARTITION BY {quote(key)} ORDER BY {event} DESC, {created} DESC) = 1
     """
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _int64(column: pa.Array) -> np.ndarray[Any, np.dtype[np.int64]]:

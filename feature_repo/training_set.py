@@ -10,6 +10,7 @@ from credit301 import console
 from credit301.derive.dbt import LABELS_MODEL
 from credit301.derive.features import SERVICE
 from credit301.errors import FeatureStoreError
+from credit301.files import replacing
 from credit301.workspace import Workspace
 from feature_repo.materialize import apply
 from feature_repo.store import open_store
@@ -49,8 +50,6 @@ def build_training_set(workspace: Workspace) -> dict[str, Any]:
     joined["decision_time"] = joined["decision_time"].dt.tz_localize(None)
     joined = joined.sort_values(["decision_time", workspace.entity.key], kind="stable").reset_index(drop=True)
     target = workspace.paths.training_set
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(".partial")
-    joined.to_parquet(partial, index=False)
-    partial.rename(target)
+    with replacing(target) as temporary:
+        joined.to_parquet(temporary, index=False)
     return {"path": str(target), "rows": len(joined), "features": joined.shape[1] - labels.shape[1]}
