@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import duckdb
+import psutil
 import pytest
 
 from credit301 import verbs
@@ -276,8 +277,12 @@ def test_a_worker_killed_in_mid_dbt_build_leaves_a_warehouse_that_the_next_build
     try:
         # Its first writes are in the log of the warehouse: it is in the middle.
         wait_until(child, log.exists)
+        running = psutil.Process(child.pid).children(recursive=True)
     finally:
         kill(child)
+    assert running
+    _, alive = psutil.wait_procs(running, timeout=3)
+    assert not alive
     assert contents(tiny_workspace.paths.marts) == marts
     verbs.call("build", tiny_workspace, docs=False)
     with duckdb.connect(str(tiny_workspace.paths.warehouse), read_only=True) as warehouse:

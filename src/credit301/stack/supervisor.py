@@ -8,7 +8,6 @@ import http.client
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import time
 import xmlrpc.client
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from credit301.errors import ConfigError
+from credit301.processes import dies_with_its_parent
 from credit301.settings import Settings
 from credit301.stack import private
 from credit301.stack.services import Service, program
@@ -99,7 +99,7 @@ class Supervisor:
     def _program(self, service: Service, environment: Mapping[str, str]) -> dict[str, object]:
         variables = {**environment, **service.environment}
         return {
-            "command": " ".join(_argument(part) for part in (*_dies_with_its_parent(), *service.command)),
+            "command": " ".join(_argument(part) for part in (*dies_with_its_parent(), *service.command)),
             "environment": ",".join(f"{key}={_value(key, value)}" for key, value in sorted(variables.items())),
             "priority": service.stage,
             "autostart": "false",
@@ -237,12 +237,6 @@ def sweep(home: Path) -> int:
     for process in alive:
         process.kill()
     return len(left)
-
-
-def _dies_with_its_parent() -> tuple[str, ...]:
-    """Prefix of a command that is to stop when supervisor dies; nothing where the system has no such means."""
-    setpriv = shutil.which("setpriv")
-    return (setpriv, "--pdeathsig=TERM", "--") if setpriv else ()
 
 
 def _hashed(password: str) -> str:

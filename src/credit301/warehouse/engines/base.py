@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from abc import ABC, abstractmethod
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from credit301 import console
+from credit301.processes import dies_with_its_parent
 from credit301.warehouse.increment import Increment
 from credit301.workspace import Workspace
 
@@ -58,7 +60,17 @@ class Engine(ABC):
             **more,
         }
         process = subprocess.Popen(
-            [*command, "--target", self.name, "--project-dir", str(project), "--profiles-dir", str(project)],
+            # A build that goes on after its worker was killed would write beside the next one.
+            [
+                *dies_with_its_parent(signal.SIGKILL),
+                *command,
+                "--target",
+                self.name,
+                "--project-dir",
+                str(project),
+                "--profiles-dir",
+                str(project),
+            ],
             env=environment,
             cwd=project,
             stdout=subprocess.PIPE,

@@ -8,12 +8,22 @@ from pathlib import Path
 from typing import ClassVar
 
 import duckdb
+from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wait_fixed
 
+from credit301.errors import WarehouseError
 from credit301.sources.typed import literal, quote
 from credit301.warehouse.engines.base import MARTS_SCHEMA, STAGING_SCHEMA, Engine, dbt_program
 from credit301.warehouse.increment import Increment
 from credit301.warehouse.landing_views import create_views, latest_known, show
 
+#: How long a warehouse may be held by someone else, who reads it or whose process is just ending.
+PATIENCE_SECONDS = 15.0
+_patiently = Retrying(
+    retry=retry_if_exception_message(match="(?s).*Could not set lock"),
+    stop=stop_after_delay(PATIENCE_SECONDS),
+    wait=wait_fixed(0.1),
+    reraise=True,
+)
 TABLES = "select table_name from information_schema.tables where table_schema = ? order by table_name"
 
 
@@ -26,7 +36,13 @@ class DuckDB(Engine):
     def _connect(self, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
         path = self.workspace.paths.warehouse
         path.parent.mkdir(parents=True, exist_ok=True)
-        return duckdb.connect(str(path), read_only=read_only, config=self._limits())
+        try:
+            return _patiently(duckdb.connect, str(path), read_only=read_only, config=self._limits())
+        except duckdb.IOException as error:
+            raise WarehouseError(
+                f"The warehouse could not be opened: {error}",
+                hint="If another process holds it (the message names it), let that end or end it, then build again.",
+            ) from error
 
     def _limits(self) -> dict[str, str | bool | int | float | list[str]]:
         return {
