@@ -144,7 +144,9 @@ class Booster:
         """Contributions as :meth:`contributions`, shape (rows, columns + 1)."""
         return self._batch(matrix, _CONTRIBUTIONS, self.columns + 1, threads)
 
-    def _batch(self, matrix: FloatArray, kind: int, width: int, threads: int) -> FloatArray:
+    def _batch(
+        self, matrix: FloatArray, kind: int, width: int, threads: int, *, first: int = 0, count: int = -1
+    ) -> FloatArray:
         matrix = np.ascontiguousarray(matrix, dtype=np.float64)
         result = np.empty((len(matrix), width), dtype=np.float64)
         if not len(matrix):
@@ -159,8 +161,8 @@ class Booster:
             ctypes.c_int32(self.columns),
             ctypes.c_int(1),
             ctypes.c_int(kind),
-            ctypes.c_int(0),
-            ctypes.c_int(-1),
+            ctypes.c_int(first),
+            ctypes.c_int(count),
             f"num_threads={threads}".encode("ascii"),
             ctypes.byref(length),
             ctypes.c_void_p(result.ctypes.data),
@@ -177,3 +179,19 @@ class Booster:
             for row in getattr(self, "_rows", []):
                 row.close()
             _library().LGBM_BoosterFree(self._handle)
+
+
+class TreeByTree(Booster):
+    """A model that is asked about its trees one by one.
+
+    LightGBM keeps which trees were asked for in the model itself: the answers of :class:`Booster` about whole rows are
+    wrong here.
+    """
+
+    def raw_of(self, tree: int, matrix: FloatArray) -> FloatArray:
+        """What one tree adds to :meth:`raw_batch`, shape (rows,)."""
+        return self._batch(matrix, _RAW_SCORE, 1, 1, first=tree, count=1)[:, 0]
+
+    def contributions_of(self, tree: int, matrix: FloatArray) -> FloatArray:
+        """What one tree adds to :meth:`contributions_batch`, shape (rows, columns + 1)."""
+        return self._batch(matrix, _CONTRIBUTIONS, self.columns + 1, 1, first=tree, count=1)

@@ -24,6 +24,7 @@ from credit301.domain import scale
 from credit301.errors import ModelError
 from credit301.model.booster import Booster, FloatArray
 from credit301.model.bundle import Bundle, Calibration, Isotonic, Platt, SubModel
+from credit301.model.forest import Forest, Member, fits
 
 UNKNOWN_CATEGORY = -1.0
 Scalar = float | int | str | bool | None
@@ -86,10 +87,14 @@ class BatchScore:
 
 @dataclass(frozen=True)
 class _Part:
-    """A sub-model ready to run. ``columns`` are its features' places in the plan, ``view`` all of its view's."""
+    """A sub-model ready to run. ``columns`` are its features' places in the plan, ``view`` all of its view's.
+
+    ``member`` is its number in the forest, or ``None`` where its trees are too large for one.
+    """
 
     spec: SubModel
     booster: Booster
+    member: int | None
     columns: NDArray[np.intp]
     view: slice
     keys: tuple[str, ...]
@@ -125,14 +130,21 @@ class Scorer:
             start += len(view.features)
         terms = {term.submodel: term for term in manifest.ensemble.terms}
         self._parts: list[_Part] = []
+        members: list[Member] = []
         for spec in manifest.submodels:
             keys = tuple(f"{spec.view}:{name}" for name in spec.features)
-            booster = Booster(_text(bundle, spec.file), len(keys))
+            text = _text(bundle, spec.file)
+            booster = Booster(text, len(keys))
+            columns = [place[key] for key in keys]
+            member = len(members) if fits(text) else None
+            if member is not None:
+                members.append(Member(text, columns))
             self._parts.append(
                 _Part(
                     spec=spec,
                     booster=booster,
-                    columns=np.array([place[key] for key in keys], dtype=np.intp),
+                    member=member,
+                    columns=np.array(columns, dtype=np.intp),
                     view=views[spec.view],
                     keys=keys,
                     weight=terms[spec.name].weight,
@@ -141,6 +153,7 @@ class Scorer:
                     expected=float(booster.contributions(np.full(len(keys), np.nan))[-1]) + spec.logit_shift,
                 )
             )
+        self._forest = Forest(members, len(self.plan))
         self._intercept = manifest.ensemble.intercept
         self.baseline = self._intercept + math.fsum(part.weight * part.expected for part in self._parts)
 
@@ -198,6 +211,7 @@ class Scorer:
                 f"The vector has shape {row.shape}; the model {self.bundle.version} reads {len(self.plan)}."
             )
         known = (~np.isnan(row)).tolist()
+        sums = self._forest.sums(row)
         logits: list[float | None] = []
         contributions: dict[str, float] = {}
         by_source: list[float] = []
@@ -206,9 +220,13 @@ class Scorer:
                 logits.append(None)
                 by_source.append(part.missing_logit - part.weight * part.expected)
                 continue
-            values = row[part.columns]
-            logits.append(part.booster.raw(values) + part.spec.logit_shift)
-            weighted = (part.weight * part.booster.contributions(values)[:-1]).tolist()
+            if part.member is not None:
+                raw, shares = self._forest.raw(sums, part.member), self._forest.shares(sums, part.member)
+            else:
+                values = row[part.columns]
+                raw, shares = part.booster.raw(values), part.booster.contributions(values)[:-1]
+            logits.append(raw + part.spec.logit_shift)
+            weighted = (part.weight * shares).tolist()
             contributions.update(zip(part.keys, weighted, strict=True))
             by_source.append(math.fsum(weighted))
         if all(logit is None for logit in logits):

@@ -188,3 +188,18 @@ def test_a_bundle_whose_model_does_not_load_is_an_error(tmp_path: Path) -> None:
     files = {**model.files, "models/tax_declaration.txt": b"\xff\xfe"}
     with pytest.raises(ModelError, match="not a text model"):
         Scorer(bundle.write(tmp_path / "b", model.manifest, files))
+
+
+def test_trees_too_large_for_tables_score_the_same(
+    scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("credit301.model.scorer.fits", lambda _text: False)
+    slow = _scorer(tmp_path)
+    for row in _matrix(60):
+        told, expected = scorer.score(row), slow.score(row)
+        assert (told.log_odds, told.probability, told.missing_sources) == (
+            expected.log_odds,
+            expected.probability,
+            expected.missing_sources,
+        )
+        assert told.contributions == pytest.approx(expected.contributions, abs=1e-12)
