@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from textwrap import dedent
 
+import hypothesis
 import pytest
 from rich.console import Console
 
@@ -12,7 +13,20 @@ from credit301 import console
 from credit301.settings import Settings
 from credit301.workspace import Workspace
 
+# How long an example takes says nothing about what it shows.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
+
 REPOSITORY = Path(__file__).resolve().parents[1]
+# Folders whose files take longest, those first: what is short then fills up the end of every worker.
+LONGEST = ("e2e", "integration", "dags", "golden", "browser")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where workers share the tests, the long files come first (with --no-loadscope-reorder they stay first)."""
+    if hasattr(config, "workerinput"):
+        order = {REPOSITORY / "tests" / folder: place for place, folder in enumerate(LONGEST)}
+        items.sort(key=lambda item: order.get(item.path.parent, len(order)))
 
 
 @pytest.fixture(autouse=True)

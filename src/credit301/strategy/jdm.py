@@ -1,0 +1,140 @@
+"""The form of a decision graph: JSON Decision Model, as GoRules' editor reads and writes it (gorules.io, MIT)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from credit301.strategy.errors import StrategyError
+
+CONTENT_TYPE = "application/vnd.gorules.decision"
+
+
+class _Part(BaseModel):
+    """The editor keeps more than is evaluated (positions, names of types): what is not named here is its own."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+class Column(_Part):
+    """A column of a table: ``field`` is a path into the context, or of the result."""
+
+    id: str
+    name: str = ""
+    field: Annotated[str, Field(min_length=1)]
+
+
+class TableContent(_Part):
+    """Rows map a column's id to the text of a cell; the ids that begin with an underscore are the editor's."""
+
+    hit_policy: Annotated[Literal["first", "collect"], Field(alias="hitPolicy")] = "first"
+    inputs: tuple[Column, ...] = ()
+    outputs: Annotated[tuple[Column, ...], Field(min_length=1)]
+    rules: tuple[dict[str, str], ...]
+    pass_through: Annotated[bool, Field(alias="passThrough")] = False
+
+
+class Expression(_Part):
+    """``key`` of the result is what ``value`` says."""
+
+    id: str
+    key: Annotated[str, Field(min_length=1)]
+    value: Annotated[str, Field(min_length=1)]
+
+
+class ExpressionContent(_Part):
+    """Evaluated in order; ``$`` is what they have said so far."""
+
+    expressions: tuple[Expression, ...]
+    pass_through: Annotated[bool, Field(alias="passThrough")] = False
+
+
+class Statement(_Part):
+    """A way out of a switch, taken if ``condition`` holds; an empty one always does."""
+
+    id: str
+    condition: str = ""
+
+
+class SwitchContent(_Part):
+    """Which ways out are taken."""
+
+    hit_policy: Annotated[Literal["first", "collect"], Field(alias="hitPolicy")] = "first"
+    statements: Annotated[tuple[Statement, ...], Field(min_length=1)]
+
+
+class _Node(_Part):
+    id: str
+    name: Annotated[str, Field(min_length=1)]
+
+
+class InputNode(_Node):
+    """Where the context comes in."""
+
+    type: Literal["inputNode"]
+
+
+class OutputNode(_Node):
+    """Where the result goes out."""
+
+    type: Literal["outputNode"]
+
+
+class TableNode(_Node):
+    """A decision table."""
+
+    type: Literal["decisionTableNode"]
+    content: TableContent
+
+
+class ExpressionNode(_Node):
+    """Named expressions."""
+
+    type: Literal["expressionNode"]
+    content: ExpressionContent
+
+
+class SwitchNode(_Node):
+    """A fork."""
+
+    type: Literal["switchNode"]
+    content: SwitchContent
+
+
+Node = Annotated[
+    InputNode | OutputNode | TableNode | ExpressionNode | SwitchNode,
+    Field(discriminator="type"),
+]
+
+
+class Edge(_Part):
+    """From one node to the next; ``source_handle`` is the way out of a switch."""
+
+    source_id: Annotated[str, Field(alias="sourceId")]
+    target_id: Annotated[str, Field(alias="targetId")]
+    source_handle: Annotated[str | None, Field(alias="sourceHandle")] = None
+
+
+class Document(_Part):
+    """A whole graph."""
+
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+
+
+def parse(data: Any, name: str) -> Document:
+    """The graph in ``data``, the content of the file called ``name``.
+
+    Raises:
+        StrategyError: it is none, or has a node that is not evaluated here (functions, calls of other graphs).
+    """
+    try:
+        return Document.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"])
+        raise StrategyError(
+            f"{name}: {where}: {first['msg']}.",
+            hint="A strategy is a JDM graph of input, output, decision table, expression and switch nodes.",
+        ) from error

@@ -1,0 +1,138 @@
+"""What a strategist relies on: every rule tells what it read, nothing is decided on what is not known, errors name the cell."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from credit301.strategy import jdm
+from credit301.strategy.errors import StrategyError, ValueMissing
+from credit301.strategy.graph import Graph, RuleSaid
+from tests.unit.strategy.graphs import Json, chain, expressions, graph, node, switch, table
+
+ADMISSION = table(
+    "admission",
+    ["firm.status", "judicial.listings"],
+    ["admit", "code"],
+    [
+        (["in ['revoked', 'suspended']", ""], ["false", "'not_in_operation'"]),
+        (["", "> 0"], ["false", "'dishonest_debtor'"]),
+        (["", ""], ["true", "'ok'"]),
+    ],
+)
+
+
+def compiled(document: Json) -> Graph:
+    return Graph(jdm.parse(document, "admission.json"), "admission.json")
+
+
+def test_every_rule_up_to_the_one_that_held_tells_what_it_read_and_said() -> None:
+    answer = compiled(chain(ADMISSION)).ask({"firm": {"status": "active"}, "judicial": {"listings": 2}})
+    assert answer.result == {"admit": False, "code": "dishonest_debtor"}
+    assert answer.trace[0].node == "admission"
+    assert answer.trace[0].rules == (
+        RuleSaid("r0", {"firm.status": "active"}, False, {}),
+        RuleSaid(
+            "r1",
+            {"firm.status": "active", "judicial.listings": 2},
+            True,
+            {"admit": False, "code": "dishonest_debtor"},
+        ),
+    )
+
+
+def test_what_is_not_known_never_passes_by_itself() -> None:
+    with pytest.raises(ValueMissing) as raised:
+        compiled(chain(ADMISSION)).ask({"firm": {"status": "active"}})
+    assert (raised.value.node, raised.value.rule, raised.value.field) == ("admission", "r1", "judicial.listings")
+
+
+def test_a_row_for_null_says_what_not_knowing_means() -> None:
+    rows = [(["null"], ["'unknown'"]), (["> 0"], ["'bad'"]), ([""], ["'good'"])]
+    said = compiled(chain(table("t", ["listings"], ["x"], rows)))
+    assert [said.ask(context).result["x"] for context in ({}, {"listings": 1}, {"listings": 0})] == [
+        "unknown",
+        "bad",
+        "good",
+    ]
+
+
+def test_a_cell_that_is_not_needed_may_be_unknown() -> None:
+    rows = [(["'closed'", "> 0"], ["1"]), (["", ""], ["2"])]
+    said = compiled(chain(table("t", ["status", "debts"], ["x"], rows)))
+    assert said.ask({"status": "open"}).result == {"x": 2}
+
+
+def test_a_fork_does_not_guess() -> None:
+    document = graph([switch("s", "pd > 0.5", "")], [("in", "s"), ("s", "out", "s0"), ("s", "out", "s1")])
+    with pytest.raises(ValueMissing, match=r"s, pd > 0\.5: pd is not known"):
+        compiled(document).ask({})
+
+
+def test_money_stays_exact() -> None:
+    limit = expressions("limit", most="sales * 0.1", least="0.1 + 0.2")
+    said = compiled(chain(limit)).ask({"sales": Decimal("1234567.89")}).result
+    assert said == {"most": Decimal("123456.789"), "least": Decimal("0.3")}
+    above = table("t", ["amount"], ["x"], [(["> 0.1"], ["1"]), ([""], ["2"])])
+    assert compiled(chain(above)).ask({"amount": Decimal("0.1")}).result == {"x": 2}
+    assert compiled(chain(above)).ask({"amount": Decimal("0.1000000000000000001")}).result == {"x": 1}
+
+
+@pytest.mark.parametrize("cell", ["> 'a' >", "-", "[1..", "in [1", "> 0 and < 2"])
+def test_a_cell_that_cannot_be_read_is_named(cell: str) -> None:
+    document = chain(table("bands", ["pd"], ["x"], [(["> 1"], ["1"]), ([cell], ["2"])]))
+    with pytest.raises(StrategyError, match=r"admission\.json: bands, row 2, column pd: "):
+        compiled(document)
+
+
+def test_an_output_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(StrategyError, match=r"bands, row 1, column x: 'sales \*'"):
+        compiled(chain(table("bands", ["pd"], ["x"], [(["> 1"], ["sales *"])])))
+
+
+def test_a_text_where_a_number_belongs_is_an_error_not_a_no() -> None:
+    with pytest.raises(StrategyError, match=r"admission, r1: judicial\.listings is str"):
+        compiled(chain(ADMISSION)).ask({"firm": {"status": "active"}, "judicial": {"listings": "two"}})
+
+
+@pytest.mark.parametrize(
+    ("document", "problem"),
+    [
+        (graph([], [("in", "nowhere")]), "leads to 'nowhere'"),
+        (graph([expressions("a", x="1"), expressions("b", x="1")], [("a", "b"), ("b", "a")]), "circle"),
+        ({"nodes": [], "edges": []}, "one output node"),
+        (graph([node("f", "functionNode", source="x")], []), "functionNode"),
+        (chain(table("t", ["a"], ["x"], [([""], ["1"])]) | {"name": ""}), "name"),
+    ],
+)
+def test_a_graph_that_cannot_be_is_refused_when_it_is_loaded(document: Json, problem: str) -> None:
+    with pytest.raises(StrategyError, match=problem):
+        compiled(document)
+
+
+def test_a_cell_of_no_column_is_not_lost_silently() -> None:
+    wrong = table("t", ["a"], ["x"], [([""], ["1"])])
+    wrong["content"]["rules"][0]["i7"] = "> 1"
+    with pytest.raises(StrategyError, match="row 1: there is no column 'i7'"):
+        compiled(chain(wrong))
+
+
+def test_what_a_graph_reads_is_known_before_it_is_asked() -> None:
+    limit = expressions("limit", most="min([tax.sales * 0.3, 'firm.x'])")
+    document = graph(
+        [ADMISSION, limit, switch("s", "pd > 0.1")],
+        [("in", "s"), ("s", "admission", "s0"), ("admission", "limit"), ("limit", "out")],
+    )
+    assert compiled(document).reads() == ("pd", "firm.status", "judicial.listings", "tax.sales")
+
+
+def test_a_file_of_the_editor_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "admission.json"
+    path.write_text(json.dumps(chain(ADMISSION)), encoding="utf-8")
+    assert Graph.load(path).ask({"firm": {"status": "revoked"}, "judicial": {}}).result["admit"] is False
+    path.write_text("{", encoding="utf-8")
+    with pytest.raises(StrategyError, match="cannot be read"):
+        Graph.load(path)
