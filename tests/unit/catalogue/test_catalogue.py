@@ -25,8 +25,8 @@ def city(tmp_path: Path) -> Workspace:
     return Workspace.load(REPOSITORY / "workspaces" / "wuhan", Settings(home=tmp_path))
 
 
-def landed(workspace: Workspace, source: str, newest: str, served_through: str) -> None:
-    """One landed file of three records, the newest as given, and the source's clock."""
+def landed(workspace: Workspace, source: str, newest: str | None, served_through: str) -> None:
+    """One landed file of three records, the newest as given (``None``: undated), and the source's clock."""
     store = Store(workspace, source)
     store.landing.mkdir(parents=True)
     columns = ", ".join(
@@ -35,7 +35,7 @@ def landed(workspace: Workspace, source: str, newest: str, served_through: str) 
         if column.name != "available_at"
     )
     duckdb.execute(
-        f"COPY (SELECT {columns}, TIMESTAMP '{newest}' - INTERVAL 1 DAY * n AS available_at, n AS _record_hash "
+        f"COPY (SELECT {columns}, CAST({'NULL' if newest is None else repr(newest)} AS TIMESTAMP) - INTERVAL 1 DAY * n AS available_at, n AS _record_hash "
         f"FROM range(3) t(n)) TO '{store.landing / 'a.parquet'}' (FORMAT parquet)"
     )
     path = workspace.paths.state / "watermarks" / f"{source}.json"
@@ -88,6 +88,14 @@ def test_a_source_without_data_is_neither_fresh_nor_late(city: Workspace) -> Non
     with duckdb.connect() as connection:
         state = state_of(city, "judicial_penalty", connection)
     assert (state.rows, state.newest, state.late, state.passed_share) == (0, None, None, None)
+
+
+def test_records_without_a_date_are_not_called_no_data(city: Workspace) -> None:
+    landed(city, "tax_declaration", None, "2026-05-01T00:00:00")
+    verbs.call("catalogue", city)
+    page = (city.paths.site / "catalogue" / "tax_declaration.html").read_text(encoding="utf-8")
+    assert "未注明日期" in page
+    assert "尚无数据" not in page
 
 
 def test_a_definition_names_column_window_and_condition_in_both_languages(city: Workspace) -> None:
