@@ -7,6 +7,7 @@ BIN := .venv/bin
 PROFILE ?= $(or $(CREDIT301_PROFILE),embedded)
 ENV_FILE ?= .env
 ENTERPRISES ?= 3000
+TWO_WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 export CREDIT301_PROFILE := $(PROFILE)
 
 # Outside the embedded profile the addresses and passwords come from the environment file.
@@ -36,10 +37,10 @@ status: setup ## show the services with their state, process and address 查看�
 	@$(CREDIT301) status
 
 test: setup ## run all tests 全部测试
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest $(TWO_WORKERS)
 
 test-fast: setup ## run the tests that start no server 快速测试
-	@$(BIN)/pytest -n 2 --dist loadfile -m "not server and not browser"
+	@$(BIN)/pytest $(TWO_WORKERS) -m "not server and not browser"
 
 bench: setup ## measure beside peers and floors (ONLY=B1,B2 a few, ONLY=B10 a fresh clone, SIZES=10000 of B5) 性能基准
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(SIZES),--sizes $(SIZES))

@@ -6,12 +6,13 @@ import atexit
 import tempfile
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from benchmarks import b1_decision, b2_http, b4_materialize, b5_pipeline, b10_newcomer, results
+from benchmarks import b1_decision, b2_http, b4_materialize, b5_pipeline, b6_training, b7_auc, b10_newcomer, results
 from benchmarks.city import City, city
 from benchmarks.results import Figure
 from credit301 import console
@@ -21,12 +22,15 @@ from credit301.errors import Credit301Error
 ON_CITY: dict[str, Callable[[City, Path], list[Figure]]] = {"B1": b1_decision.measure, "B2": b2_http.measure}
 ALONE: dict[str, Callable[[Path], list[Figure]]] = {"B4": b4_materialize.measure}
 PIPELINE = "B5"
+TRAINING, RANKING = "B6", "B7"
 NEWCOMER = "B10"
 REACH = {
     "B1": b1_decision.REACH,
     "B2": b2_http.REACH,
     "B4": b4_materialize.REACH,
     PIPELINE: b5_pipeline.REACH,
+    TRAINING: b6_training.REACH,
+    RANKING: b7_auc.REACH,
     NEWCOMER: b10_newcomer.REACH,
 }
 KNOWN = tuple(f"B{number}" for number in range(1, 11))
@@ -70,6 +74,10 @@ def main(
     sizes: Annotated[
         str, typer.Option(help="Enterprises of B5; a million takes half an hour. B5 的企业数量，百万约需半小时。")
     ] = "10000,100000,1000000",
+    rows: Annotated[int, typer.Option(help="Rows of B6. B6 的训练行数。", min=2_000)] = b6_training.ROWS,
+    enterprises: Annotated[
+        int, typer.Option(help="Enterprises of B7's city. B7 的企业数量。", min=500)
+    ] = b7_auc.ENTERPRISES,
 ) -> None:
     """性能基准。Measure each figure beside its peer and its floor."""
     wanted = chosen(only)
@@ -85,14 +93,17 @@ def main(
                 for name in on_city:
                     console.say(f"== {name}")
                     figures += ON_CITY[name](place, folder)
-        for name in wanted:
-            if name in ALONE:
+        later: dict[str, Callable[[], list[Figure]]] = {
+            **{name: partial(make, folder) for name, make in ALONE.items()},
+            PIPELINE: lambda: b5_pipeline.measure(folder, sizes_in(sizes)),
+            TRAINING: lambda: b6_training.measure(folder, rows),
+            RANKING: lambda: b7_auc.measure(folder, home, enterprises),
+            NEWCOMER: lambda: b10_newcomer.measure(folder),
+        }
+        for name, make in later.items():
+            if name in wanted:
                 console.say(f"== {name}")
-                figures += ALONE[name](folder)
-        if PIPELINE in wanted:
-            figures += b5_pipeline.measure(folder, sizes_in(sizes))
-        if NEWCOMER in wanted:
-            figures += b10_newcomer.measure(folder)
+                figures += make()
     if figures:
         results.show(results.write(figures), REACH, {figure.id for figure in figures})
 

@@ -104,7 +104,7 @@ def _city(place: Path, size: int) -> tuple[Run, Run, float, int]:
     """The full run, the increment's, the seconds of the floor, and the rows of the full run."""
     data, workspace = place / "data", place / "workspace"
     console.say(f"== B5: a city of {size:,} enterprises")
-    _command(
+    run_verb(
         workspace_source(), "simulate", "--enterprises", str(size), "--drops", str(data), "--increment", home=place
     )
     file_drop_workspace(workspace)
@@ -172,13 +172,13 @@ def _pass(workspace: Path, place: Path, environment: dict[str, str]) -> Run:
         for step in STEPS:
             options = ["--no-docs"] if step == "build" else []
             began = time.perf_counter()
-            _command(workspace, step, *options, home=place, environment=environment)
+            run_verb(workspace, step, *options, home=place, environment=environment)
             seconds[step] = time.perf_counter() - began
             console.say(f"   {step}: {seconds[step]:.1f} s, peak {peak[0] / _GIBIBYTE:.2f} GiB")
     return Run(seconds, peak[0])
 
 
-def _command(workspace: Path, *arguments: str, home: Path, environment: dict[str, str] | None = None) -> None:
+def run_verb(workspace: Path, *arguments: str, home: Path, environment: dict[str, str] | None = None) -> None:
     """Run a verb in a process of its own.
 
     Raises:

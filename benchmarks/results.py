@@ -122,10 +122,11 @@ def _short(value: float | None) -> str:
 
 
 def ratio(figure: Figure, other: float | None) -> str:
-    """How many times better than ``other`` we are: less time, or more a second; below one, how far behind."""
+    """How many times better than ``other`` we are: less time, or more a second or of AUC; below one, behind."""
     if not other or not figure.ours:
         return "-"
-    return f"{figure.ours / other if figure.unit.endswith('/s') else other / figure.ours:.2f}"
+    more_is_better = figure.unit.endswith("/s") or figure.unit == "AUC"
+    return f"{figure.ours / other if more_is_better else other / figure.ours:.2f}"
 
 
 def _in_short(what: str) -> str:

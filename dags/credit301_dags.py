@@ -1,8 +1,8 @@
 """The road as DAGs, made from the contracts of the current workspace.
 
 ``ingest_<source>`` (one a source) -> ``build_warehouse`` -> ``materialize_features`` -> ``train_models`` ->
-``promote_ensemble``, connected by assets. A task calls a verb by name inside its own process; this file imports
-nothing heavy, as the DAG processor reads it again and again.
+``promote_ensemble``, connected by assets; ``monitor_models`` asks for a retraining on drift. A task calls a verb by
+name inside its own process; this file imports nothing heavy, as the DAG processor reads it again and again.
 """
 
 from __future__ import annotations
@@ -26,6 +26,11 @@ from credit301.workspace import Workspace
 PERMANENT = (ConfigError, ContractError, GateRefused, NotFound)
 # After the last of the nightly pulls: a source that did not come must not keep the others from the warehouse.
 WAREHOUSE_CRON = "30 5 * * *"
+# Asks each morning whether a retraining is due by age, should no new data have come to ask it.
+RETRAINING_CRON = "0 7 * * *"
+CHECK_CRON = "15 */6 * * *"
+# Before the nightly build, which then leaves out what has expired.
+RETENTION_CRON = "0 5 * * *"
 
 
 def asset(workspace: Workspace, name: str) -> Asset:
@@ -103,49 +108,114 @@ def features_dag(workspace: Workspace) -> DAG:
         dag_id="materialize_features",
         description="将特征写入在线存储 · carry the features to the online store",
         doc_md=_document(
-            "集市更新后，注册特征视图并把新值写入在线存储。",
-            "After the marts were built: apply the feature views and write new values to the online store.",
+            "集市更新后，注册特征视图并把新值写入在线存储，重建滑动窗口，再抽样核对离线与在线一致。",
+            "After the marts were built: apply the feature views and write new values to the online store, bring the "
+            "sliding windows up to what landed, then compare a sample online with history.",
         ),
         schedule=[asset(workspace, "marts")],
         tags=[workspace.name, "features"],
         **policy.dag_arguments(policy.PLATFORM_OWNER, 60, workspace.paths.state),
     ) as dag:
-        step(workspace, "materialize", produces=asset(workspace, "features"))
+        written = step(workspace, "materialize", produces=asset(workspace, "features"))
+        written >> step(workspace, "features.rebuild_windows") >> step(workspace, "features.parity")
+    return dag
+
+
+def features_check_dag(workspace: Workspace) -> DAG:
+    """Hold the online store against history and against the contracts' freshness, whatever was materialized when."""
+    with DAG(
+        dag_id="check_features",
+        description="核对在线特征的一致性与新鲜度 · check parity and freshness of the online features",
+        doc_md=_document(
+            "按时抽样核对离线与在线特征逐值一致，并检查各视图的新鲜度；不符时任务失败并写入告警。",
+            "By the clock: a sample of online vectors must equal history, and no view may be older than its contract "
+            "allows. What differs fails the task and writes an alert.",
+        ),
+        schedule=policy.schedule(CHECK_CRON),
+        tags=[workspace.name, "features"],
+        **policy.dag_arguments(policy.PLATFORM_OWNER, 30, workspace.paths.state),
+    ) as dag:
+        step(workspace, "features.parity")
+        if not workspace.definition.simulated:
+            # The time of a simulated city stands still: its data are as old as the simulation.
+            step(workspace, "features.freshness")
+    return dag
+
+
+def monitoring_dag(workspace: Workspace) -> DAG:
+    """See month by month, as outcomes come in, how the champion does."""
+    with DAG(
+        dag_id="monitor_models",
+        description="按月监测模型表现与漂移 · watch the champion's performance and drift by month",
+        doc_md=_document(
+            "训练集更新后，用新到的还款结果逐月计算 AUC、KS、PSI、校准等指标；发现漂移则触发重新训练。",
+            "After outcomes were joined with features: monthly AUC, KS, PSI and calibration. "
+            "Drift starts a retraining; without a champion, or without drift, the rest is skipped.",
+        ),
+        schedule=[asset(workspace, "training_set")],
+        tags=[workspace.name, "training", "monitoring"],
+        **policy.dag_arguments(policy.PLATFORM_OWNER, 60, workspace.paths.state),
+    ) as dag:
+        step(workspace, "monitor") >> step(workspace, "drifted", produces=asset(workspace, "drift"))
     return dag
 
 
 def training_dag(workspace: Workspace) -> DAG:
-    """Train the sub-models and the ensemble, unless the data are those of the last training."""
+    """Train the sub-models and the ensemble when that is due: on drift, by age, or for the first time."""
     with DAG(
         dag_id="train_models",
-        description="训练子模型与集成模型 · train the sub-models and the ensemble",
+        description="拼接训练集，到期则训练 · join the training set, and train when that is due",
         doc_md=_document(
-            "数据没有变化时跳过训练，因而也不会触发晋级。",
-            "Skipped while the data are unchanged; a skipped training leads to no promotion.",
+            "拼接结果与特征；首次、发现漂移或达到规定天数时训练，否则跳过。数据没有变化时也跳过。",
+            "Joins outcomes with features; trains for the first time, on drift, and when the last training is old "
+            "enough (`strategies/models.yaml`). Training is skipped otherwise, and while the data are unchanged.",
         ),
-        schedule=[asset(workspace, "features")],
+        schedule=AssetOrTimeSchedule(
+            timetable=policy.schedule(RETRAINING_CRON),
+            assets=asset(workspace, "features") | asset(workspace, "drift"),
+        ),
         tags=[workspace.name, "training"],
         **policy.dag_arguments(policy.PLATFORM_OWNER, 120, workspace.paths.state),
     ) as dag:
-        step(workspace, "training_set") >> step(workspace, "train", produces=asset(workspace, "candidate"))
+        joined = step(workspace, "training_set", produces=asset(workspace, "training_set"))
+        joined >> step(workspace, "retraining_due") >> step(workspace, "train", produces=asset(workspace, "candidate"))
     return dag
 
 
 def promotion_dag(workspace: Workspace) -> DAG:
-    """Hold the candidate against the gate; what passes is served."""
+    """Hold the candidate against the gate; what passes tries beside the champion."""
     with DAG(
         dag_id="promote_ensemble",
-        description="候选模型过闸并晋级 · hold the candidate against the gate and promote it",
+        description="候选模型过闸并成为影子或挑战者 · hold the candidate against the gate; it shadows or challenges",
         doc_md=_document(
-            "候选模型通过闸门后发布为新的模型包，在线服务随后切换；被拒绝时任务失败且不重试，并写入告警。",
-            "A candidate that passes the gate becomes the bundle that serving switches to. "
-            "A refusal fails the task without a retry and writes an alert.",
+            "候选模型通过闸门后成为影子或挑战者，在线服务随后加载；只有经人批准才成为冠军。"
+            "被拒绝时任务失败且不重试，并写入告警。",
+            "A candidate that passes the gate shadows or challenges the champion; it becomes champion only by a "
+            "person's approval. A refusal fails the task without a retry and writes an alert.",
         ),
         schedule=[asset(workspace, "candidate")],
         tags=[workspace.name, "training", "promotion"],
         **policy.dag_arguments(policy.PLATFORM_OWNER, 30, workspace.paths.state),
     ) as dag:
-        step(workspace, "promote", produces=asset(workspace, "bundle"))
+        step(workspace, "nominate", produces=asset(workspace, "bundle")) >> step(workspace, "report")
+    return dag
+
+
+def retention_dag(workspace: Workspace) -> DAG:
+    """Take out each day what has become older than its contract allows."""
+    with DAG(
+        dag_id="apply_retention",
+        description="按契约期限删除过期记录 · take out records that are older than their contract allows",
+        doc_md=_document(
+            "每天在夜间构建之前删除超过契约保存期限的记录，并写入审计链；随后的构建不再包含它们。",
+            "Each day before the nightly build: records older than their contract's retention are taken out, which the "
+            "audit trail tells; the build that follows is without them.",
+        ),
+        schedule=policy.schedule(RETENTION_CRON),
+        tags=[workspace.name, "governance"],
+        **policy.dag_arguments(policy.PLATFORM_OWNER, 60, workspace.paths.state),
+    ) as dag:
+        step(workspace, "retention")
     return dag
 
 
@@ -159,5 +229,8 @@ for _contract in _workspace.sources.values():
     globals()[f"ingest_{_contract.name}"] = ingest_dag(_workspace, _contract)
 build_warehouse = warehouse_dag(_workspace)
 materialize_features = features_dag(_workspace)
+check_features = features_check_dag(_workspace)
+monitor_models = monitoring_dag(_workspace)
 train_models = training_dag(_workspace)
 promote_ensemble = promotion_dag(_workspace)
+apply_retention = retention_dag(_workspace)

@@ -31,15 +31,16 @@ _LOGO = re.compile(r"""https?://[^"']*/(logo-long\.png)\?[^"']*""")
 
 def build(workspace: Workspace) -> Path:
     """Build all pages anew; return their directory, whose ``index.html`` is the start."""
-    from expectations.context import docs_directory, open_context
+    from expectations.context import docs_directory, keep_suite, open_context
     from expectations.suites import build_suite
 
     directory = docs_directory(workspace)
     shutil.rmtree(directory, ignore_errors=True)
     context = open_context(workspace)
     for contract in workspace.sources.values():
-        context.suites.add_or_update(build_suite(contract, workspace.definition.ingest.tolerance))
-    context.build_data_docs()
+        keep_suite(context, build_suite(contract, workspace.definition.ingest.tolerance))
+    # GX's own start page is replaced below.
+    context.build_data_docs(build_index=False)
     _take_offline(directory)
     write_quarantine_page(workspace, directory / QUARANTINE_PAGE)
     write_coverage_page(workspace, directory / COVERAGE_PAGE)

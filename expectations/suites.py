@@ -28,7 +28,7 @@ def tolerance_of(expectation: dict[str, Any], default: float) -> float:
 
 def build_suite(contract: Contract, default_tolerance: float) -> gx.ExpectationSuite:
     """The suite named after the source; each expectation's ``meta`` has the check's id and tolerance."""
-    expectations = gx.ExpectationSuite(name=contract.name)
+    expectations = []
     for item in suite(contract):
         tolerance = tolerance_of(item, default_tolerance)
         arguments = _typed(contract, item["kwargs"])
@@ -41,9 +41,10 @@ def build_suite(contract: Contract, default_tolerance: float) -> gx.ExpectationS
             description=item["description"] or None,
             meta={"check": item["check"], "tolerance": tolerance},
         )
-        # Added as a configuration, each expectation on rows would replace the one before it.
-        expectations.add_expectation(configuration.to_domain_obj())
-    return expectations
+        # Given as a configuration, each expectation on rows would replace the one before it.
+        expectations.append(configuration.to_domain_obj())
+    # All at once: a suite that is kept somewhere is written anew for each expectation that is added to it.
+    return gx.ExpectationSuite(name=contract.name, expectations=expectations)
 
 
 def _typed(contract: Contract, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from credit301.sources.quarantine import FLAGGED, flag, write_quarantine
 from credit301.sources.repeats import REPEATS, SUSPECTS, find_repeats, version_key
 from credit301.sources.typed import ROW, quote
 from credit301.workspace import Workspace
-from expectations.context import open_context, results_directory
+from expectations.context import keep_suite, open_context, results_directory
 from expectations.engine import CONNECTION_STRING, DuckDBExecutionEngine
 from expectations.suites import SEVERITIES, build_suite
 
@@ -112,26 +112,29 @@ class Validator:
             held.close()
 
     def _run_suite(self, contract: Contract, batch: Batch) -> list[ExpectationValidationResult]:
-        context, name = self.context, contract.name
-        suite = context.suites.add_or_update(build_suite(contract, self.workspace.definition.ingest.tolerance))
-        asset = self.datasource.add_table_asset(f"{name}-{batch.pull_id}", table_name=TABLE)
+        context, name = self.context, f"{contract.name}-{batch.pull_id}"
+        suite = keep_suite(context, build_suite(contract, self.workspace.definition.ingest.tolerance))
+        asset = self.datasource.add_table_asset(name, table_name=TABLE)
+        # Added under a name that nothing else has: to update is to read, compare and write everything below again.
+        definition = context.validation_definitions.add(
+            ValidationDefinition(name=name, data=asset.add_batch_definition_whole_table("whole"), suite=suite)
+        )
+        checkpoint = context.checkpoints.add(
+            # Counts only: an unexpected value may be personal, and data docs are for everybody.
+            Checkpoint(
+                name=name,
+                validation_definitions=[definition],
+                result_format={"result_format": "BASIC", "partial_unexpected_count": 0},
+            )
+        )
         try:
-            definition = context.validation_definitions.add_or_update(
-                ValidationDefinition(name=name, data=asset.add_batch_definition_whole_table("whole"), suite=suite)
-            )
-            checkpoint = context.checkpoints.add_or_update(
-                # Counts only: an unexpected value may be personal, and data docs are for everybody.
-                Checkpoint(
-                    name=name,
-                    validation_definitions=[definition],
-                    result_format={"result_format": "BASIC", "partial_unexpected_count": 0},
-                )
-            )
             run = checkpoint.run(
                 expectation_parameters={OLDEST_PARAMETER: _oldest(contract, batch)},
                 run_id=RunIdentifier(run_name=batch.pull_id),
             )
         finally:
+            context.checkpoints.delete(name)
+            context.validation_definitions.delete(name)
             self.datasource.delete_asset(asset.name)
         outcome: ExpectationSuiteValidationResult = next(iter(run.run_results.values()))
         return list(outcome.results)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TypeAlias
 
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
@@ -9,6 +10,7 @@ from feast.types import Float64, String
 
 from credit301.derive.features import SERVICE, FeatureViewSpec, view_specs
 from credit301.workspace import Workspace
+from feature_repo.online_store import VERSION_TAG
 
 FeastObject: TypeAlias = Entity | FeatureView | FeatureService
 
@@ -48,7 +50,8 @@ def feature_view(workspace: Workspace, spec: FeatureViewSpec, of: Entity) -> Fea
         ),
         description=spec.description,
         owner=spec.owner,
-        tags={"dimension": spec.dimension, "source": spec.name},
+        tags={"dimension": spec.dimension, "source": spec.name, VERSION_TAG: str(spec.version)},
+        ttl=timedelta(seconds=spec.ttl_seconds),
         online=True,
     )
 

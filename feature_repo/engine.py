@@ -1,13 +1,17 @@
 """Feast's local engine, but for views that lie in Parquet: streamed from DuckDB to the online store as Arrow batches.
 
+Only rows go there that differ from what was written last, see :mod:`feature_repo.written`.
+
 Memory is bounded by DuckDB's limit and one batch, whatever the range. Views of another kind (another source, a
 transformation, another online store) go stock Feast's way.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Literal
 
 import duckdb
@@ -22,8 +26,9 @@ from feast.types import Float64, String
 from feast.utils import to_naive_utc
 
 from credit301.features.packing import entity_keys
-from credit301.sources.typed import quote
-from feature_repo.online_store import PackedRedisOnlineStore
+from credit301.sources.typed import literal, quote
+from feature_repo.online_store import PackedRedisOnlineStore, field_of, layout_of
+from feature_repo.written import Mark
 
 BATCH_ROWS = 32_768
 WRITERS = 2
@@ -39,7 +44,7 @@ class PackedMaterializationEngineConfig(LocalComputeEngineConfig):
 
 
 class PackedMaterializationEngine(LocalComputeEngine):  # type: ignore[misc]
-    """Materializes the newest row of each entity within the range."""
+    """Materializes the newest row of each entity within the range, where it differs from the one that was written."""
 
     def _materialize_one(
         self, registry: BaseRegistry, task: MaterializationTask, **kwargs: Any
@@ -58,42 +63,59 @@ class PackedMaterializationEngine(LocalComputeEngine):  # type: ignore[misc]
         view: FeatureView = task.feature_view
         (key,) = view.join_keys
         names = [feature.name for feature in view.features]
-        with duckdb.connect(config={"memory_limit": self.repo_config.batch_engine.memory_limit}) as connection:
-            newest = connection.sql(
-                _newest(view, key, names),
-                params={
-                    "path": view.batch_source.path,
-                    "start": to_naive_utc(task.start_time),
-                    "end": to_naive_utc(task.end_time),
-                },
-            )
-            progress = task.tqdm_builder(0) if task.tqdm_builder else None
-            reader: pa.RecordBatchReader = newest.to_arrow_reader(BATCH_ROWS)
-            # While the server takes one batch in, the next ones are read and packed; no more than these are in memory.
-            with ThreadPoolExecutor(WRITERS) as pool:
-                writing: deque[Future[int]] = deque()
-                for batch in reader:
-                    if len(writing) == WRITERS:
-                        _advance(progress, writing.popleft().result())
-                    writing.append(pool.submit(self._write, view, key, names, batch))
-                for written in writing:
-                    _advance(progress, written.result())
+        start, end = (to_naive_utc(moment) for moment in (task.start_time, task.end_time))
+        newest = _newest(view, key, names, f"BETWEEN TIMESTAMP '{start}' AND TIMESTAMP '{end}'")
+        mark = Mark.of(self.repo_config, view, field_of(view, self.repo_config), layout_of(view).fingerprint)
+        progress = task.tqdm_builder(0) if task.tqdm_builder else None
+        with (
+            duckdb.connect(config={"memory_limit": self.repo_config.batch_engine.memory_limit}) as connection,
+            tempfile.TemporaryDirectory() as folder,
+        ):
+            if mark is None:
+                self._send(view, connection.sql(newest), progress)
+                return
+            client = self.online_store._get_client(self.repo_config.online_store)  # noqa: SLF001 - as its own methods do
+            known, fresh = mark.holds(client), Path(folder) / "fresh.parquet"
+            marked = mark.differing(newest, key, names, known=known)
+            connection.execute(f"COPY ({marked}) TO {literal(str(fresh))} (FORMAT parquet)")
+            if known:
+                differing = f"SELECT entity FROM read_parquet({literal(str(fresh))}) WHERE differs"
+                newest = _newest(view, key, names, f"BETWEEN TIMESTAMP '{start}' AND TIMESTAMP '{end}'", differing)
+            sent, written = self._send(view, connection.sql(newest), progress)
+            if sent == written:
+                mark.keep(client, fresh, written)
+            else:
+                # The server has rows that became known later, of which the mark does not know.
+                mark.forget()
 
-    def _write(self, view: FeatureView, key: str, names: list[str], batch: pa.RecordBatch) -> int:
+    def _send(self, view: FeatureView, newest: duckdb.DuckDBPyRelation, progress: Any) -> tuple[int, int]:
+        """Rows that were sent to the server, and those of them that it took."""
+        sent = written = 0
+        reader: pa.RecordBatchReader = newest.to_arrow_reader(BATCH_ROWS)
+        # While the server takes one batch in, the next ones are read and packed; no more than these are in memory.
+        with ThreadPoolExecutor(WRITERS) as pool:
+            writing: deque[Future[int]] = deque()
+            for batch in reader:
+                if len(writing) == WRITERS:
+                    written += writing.popleft().result()
+                writing.append(pool.submit(self._write, view, batch))
+                sent += batch.num_rows
+                if progress is not None:
+                    progress.update(batch.num_rows)
+            written += sum(write.result() for write in writing)
+        return sent, written
+
+    def _write(self, view: FeatureView, batch: pa.RecordBatch) -> int:
         config = self.repo_config
-        self.online_store.write_arrow(
+        (key,) = view.join_keys
+        written: int = self.online_store.write_arrow(
             config,
             view,
             entity_keys(config.project, key, batch.column(key)),
-            {name: batch.column(name) for name in names},
+            {feature.name: batch.column(feature.name) for feature in view.features},
             (_int64(batch.column("created")), _int64(batch.column("event"))),
         )
-        return batch.num_rows
-
-
-def _advance(progress: Any, rows: int) -> None:
-    if progress is not None:
-        progress.update(rows)
+        return written
 
 
 def _is_plain(view: Any) -> bool:
@@ -112,7 +134,8 @@ def _is_plain(view: Any) -> bool:
     )
 
 
-def _newest(view: FeatureView, key: str, names: list[str]) -> str:
+def _newest(view: FeatureView, key: str, names: list[str], between: str, of: str = "") -> str:
+    """Query of the newest row ``between`` two times of each entity, or of those that the query ``of`` has."""
     source: FileSource = view.batch_source
     event = quote(source.timestamp_field)
     created = quote(source.created_timestamp_column or source.timestamp_field)
@@ -120,11 +143,12 @@ def _newest(view: FeatureView, key: str, names: list[str]) -> str:
     columns = ", ".join(
         f"CAST({quote(name)} AS {'DOUBLE' if name in doubles else 'VARCHAR'}) AS {quote(name)}" for name in names
     )
+    chosen = f"AND CAST({quote(key)} AS VARCHAR) IN ({of})" if of else ""
     return f"""
         SELECT CAST({quote(key)} AS VARCHAR) AS {quote(key)}, {columns},
                epoch_us({created}) AS created, epoch_us({event}) AS event
-        FROM read_parquet($path)
-        WHERE {event} BETWEEN $start AND $end AND {quote(key)} IS NOT NULL
+        FROM read_parquet({literal(source.path)})
+        WHERE {event} {between} AND {quote(key)} IS NOT NULL {chosen}
         QUALIFY row_number() OVER (PARTITION BY {quote(key)} ORDER BY {event} DESC, {created} DESC) = 1
     """
 

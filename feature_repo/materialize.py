@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -10,6 +11,9 @@ import duckdb
 from credit301 import console
 from credit301.derive.features import view_specs
 from credit301.errors import FeatureStoreError
+from credit301.features.freshness import FreshnessBook
+from credit301.features.online_address import OnlineAddress
+from credit301.sources.typed import literal, quote
 from credit301.workspace import Workspace
 from feature_repo.store import open_store, reachable
 
@@ -28,10 +32,12 @@ def apply(workspace: Workspace, store: FeatureStore) -> None:
 
 
 def materialize(workspace: Workspace) -> dict[str, Any]:
-    """Apply the definitions, then write each entity's features as of the warehouse's newest time.
+    """Apply the definitions, then write each entity's features as of the warehouse's newest time, where they differ.
+
+    Who has no features of a view any more has none online.
 
     Returns:
-        ``as_of`` and rows written by view.
+        ``as_of``, rows by view, and by view the rows ``written`` and those ``dropped``.
 
     Raises:
         FeatureStoreError: a mart is missing, or the online store cannot be reached.
@@ -43,8 +49,40 @@ def materialize(workspace: Workspace) -> dict[str, Any]:
         apply(workspace, store)
         console.say(f"materializing {len(newest)} views of {workspace.name} as of {as_of:%Y-%m-%d %H:%M:%S}")
         store.materialize(start_date=start, end_date=as_of)
+        written, dropped = _settle(workspace, store, as_of)
+    _note_freshness(workspace, {name: moment for name, (moment, _) in newest.items()})
     rows = {name: count for name, (moment, count) in newest.items() if moment is not None}
-    return {"as_of": as_of.isoformat(), "rows": rows}
+    console.say(f"{sum(written.values()):,} rows differed from those online, {sum(dropped.values()):,} dropped")
+    return {"as_of": as_of.isoformat(), "rows": rows, "written": written, "dropped": dropped}
+
+
+def _settle(workspace: Workspace, store: FeatureStore, as_of: datetime) -> tuple[dict[str, int], dict[str, int]]:
+    """Take whoever has no row in a mart any more out of the online store; rows written and dropped by view."""
+    from feature_repo.online_store import field_of, layout_of
+    from feature_repo.written import Mark
+
+    online = store._get_provider().online_store  # noqa: SLF001 - Feast has no other way to its own store
+    key, written, dropped = workspace.entity.key, {}, {}
+    for view in store.list_feature_views():
+        field = field_of(view, store.config)
+        mark = Mark.of(store.config, view, field, layout_of(view).fingerprint)
+        if mark is None:
+            continue
+        moment = as_of.replace(tzinfo=None)
+        there = (
+            f"SELECT {quote(key)} FROM read_parquet({literal(view.batch_source.path)}) "
+            f"WHERE event_timestamp = TIMESTAMP '{moment}' AND {quote(key)} IS NOT NULL"
+        )
+        dropped[view.name] = mark.drop_gone(there, partial(online.drop_rows, store.config, key, field))
+        written[view.name] = mark.written() or 0
+    return written, dropped
+
+
+def _note_freshness(workspace: Workspace, newest: dict[str, datetime | None]) -> None:
+    client = OnlineAddress.parse(workspace.settings.redis_address()).client(socket_timeout=5)
+    with reachable():
+        FreshnessBook.of(workspace).write(client, newest)
+    client.close()
 
 
 def materialized_range(workspace: Workspace) -> tuple[datetime, datetime]:

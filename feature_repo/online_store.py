@@ -7,37 +7,40 @@ harm, while a corrected source, whose rows are known later, may replace rows of 
 
 from __future__ import annotations
 
-import math
-import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from feast import FeatureView, RepoConfig, utils
+from feast import Entity, FeatureView, RepoConfig, utils
 from feast.infra.online_stores.helpers import _redis_key, _redis_key_prefix
 from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig, _versioned_fv_name
+from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.types import Float64, String
-from redis import Redis, RedisCluster
 
+from credit301.derive.features import online_field
 from credit301.errors import FeatureStoreError
 from credit301.features.packed_wire import (
-    WRITE_SCRIPT,
     Kind,
     Layout,
+    entity_key,
     fingerprint_of,
     layout_key,
     nan_columns,
     unpack,
 )
 from credit301.features.packing import pack
+from credit301.features.vector import is_expired
+from feature_repo import store_commands as commands
+from feature_repo.proto_values import from_protos, to_proto
+from feature_repo.written import tokens_key
 
-ROWS_A_CALL = 512
-CALLS_A_PIPELINE = 32
 SCANNED_AT_ONCE = 5_000
+VERSION_TAG = "contract_version"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -46,8 +49,13 @@ ReadRow = tuple[datetime | None, dict[str, Value] | None]
 
 
 class PackedRedisOnlineStoreConfig(RedisOnlineStoreConfig):
-    """As stock Feast's, whose ``client: glide`` and ``skip_dedup`` have no effect here."""
+    """As stock Feast's, whose ``client: glide`` and ``skip_dedup`` have no effect here.
 
+    With ``enforce_ttl`` a row that is older than its view's ``ttl`` is answered null, status ``OUTSIDE_MAX_AGE``; stock
+    Feast's Redis store serves it.
+    """
+
+    enforce_ttl: bool = False
     type: Literal["feature_repo.online_store.PackedRedisOnlineStore"] = (  # type: ignore[assignment]
         "feature_repo.online_store.PackedRedisOnlineStore"
     )
@@ -70,9 +78,9 @@ class PackedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
         rows = pack(layout, columns, *times)
         client = self._get_client(config.online_store)
         client.set(layout_key(config.project, layout.fingerprint), layout.text)
-        field = _versioned_fv_name(view, config).encode("utf-8")
+        field = field_of(view, config).encode("utf-8")
         expire = config.online_store.key_ttl_seconds or 0
-        return _write(client, field, expire, keys.to_pylist(), rows.to_pylist())
+        return commands.write(client, field, expire, keys.to_pylist(), rows.to_pylist())
 
     def online_write_batch(
         self,
@@ -88,7 +96,7 @@ class PackedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
         keys = [_redis_key(config.project, key, entity_key_serialization_version=version) for key, _, _, _ in data]
         layout = layout_of(table)
         columns = {
-            name: _from_protos([values.get(name) for _, values, _, _ in data], kind)
+            name: from_protos([values.get(name) for _, values, _, _ in data], kind)
             for name, kind in zip(layout.names, layout.kinds, strict=True)
         }
         event = np.array([_microseconds(event) for _, _, event, _ in data], dtype=np.int64)
@@ -121,7 +129,7 @@ class PackedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
         """Rows of one view, in the order of ``entity_keys``; ``(None, None)`` where there is none."""
         wanted = requested_features or [feature.name for feature in table.features]
         keys = self._generate_redis_keys_for_entities(config, entity_keys)
-        (rows,) = self._read(config, [(_versioned_fv_name(table, config), wanted, keys)])
+        (rows,) = self._read(config, [Wanted(field_of(table, config), wanted, keys, life_of(table, config))])
         return rows
 
     async def online_read_async(
@@ -153,7 +161,7 @@ class PackedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
                 view, join_key_values, entity_name_to_join_key_map
             )
             keys = self._generate_redis_keys_for_entities(config, utils._get_entity_key_protos(values))  # noqa: SLF001
-            wanted.append((_versioned_fv_name(view, config), names, keys))
+            wanted.append(Wanted(field_of(view, config), names, keys, life_of(view, config)))
             places.append((indexes, length))
         read = self._read(config, wanted)
         for (view, names), rows, (indexes, length) in zip(grouped_refs, read, places, strict=True):
@@ -167,35 +175,40 @@ class PackedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
                 length,
                 include_feature_view_version_metadata,
             )
+            _mark_expired(online_features_response.results[-len(names) :], rows, indexes)
 
     async def _read_features_per_fv_async(self, *arguments: Any) -> None:
         import asyncio
 
         await asyncio.to_thread(self._read_features_per_fv, *arguments)
 
-    def _read(self, config: RepoConfig, wanted: list[tuple[str, list[str], list[bytes]]]) -> list[list[ReadRow]]:
-        """For each of ``wanted`` (view, features, keys), its rows; one HMGET a distinct key, all in one pipeline."""
+    def _read(self, config: RepoConfig, wanted: list[Wanted]) -> list[list[ReadRow]]:
+        """For each of ``wanted``, its rows; one HMGET a distinct key, all in one pipeline."""
         fields: dict[bytes, dict[str, int]] = {}
-        for view, _, keys in wanted:
-            for key in keys:
+        for view in wanted:
+            for key in view.keys:
                 asked = fields.setdefault(key, {})
-                asked.setdefault(view, len(asked))
+                asked.setdefault(view.field, len(asked))
         with self._get_client(config.online_store).pipeline(transaction=False) as pipeline:
             for key, asked in fields.items():
                 pipeline.hmget(key, list(asked))
             found = dict(zip(fields, pipeline.execute(), strict=True))
+        now = time.time_ns() // 1000
         return [
-            [self._row(config, found[key][fields[key][view]], names) for key in keys] for view, names, keys in wanted
+            [self._row(config, found[key][fields[key][view.field]], view, now) for key in view.keys] for view in wanted
         ]
 
-    def _row(self, config: RepoConfig, data: bytes | None, names: list[str]) -> ReadRow:
+    def _row(self, config: RepoConfig, data: bytes | None, view: Wanted, now: int) -> ReadRow:
         if data is None:
             return None, None
+        names = view.names
         layout = self._layout(config, fingerprint_of(data))
         row = unpack(layout, data)
+        if is_expired(row.event, view.life, now):
+            return _EPOCH + row.event * _MICROSECOND, None
         nans = nan_columns(layout, data)
         values = dict(zip(layout.names, zip(layout.kinds, row.values, strict=True), strict=True))
-        read = {name: _to_proto(*values.get(name, ("d", None)), nan=name in nans) for name in names}
+        read = {name: to_proto(*values.get(name, ("d", None)), nan=name in nans) for name in names}
         return _EPOCH + row.event * _MICROSECOND, read
 
     def _layout(self, config: RepoConfig, fingerprint: int) -> Layout:
@@ -215,18 +228,85 @@ class PackedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
     def delete_table(self, config: RepoConfig, table: FeatureView) -> None:
         """Delete all rows of a view; an entity without any other view leaves no key behind."""
         client = self._get_client(config.online_store)
-        field = _versioned_fv_name(table, config)
-        pattern = b"".join([_escaped(_redis_key_prefix(table.join_keys)), b"*", config.project.encode("utf-8")])
+        base = _versioned_fv_name(table, config)
+        fields = [online_field(base, version) for version in range(1, version_of(table) + 1)]
+        for keys in self._entities(config, table.join_keys):
+            commands.drop(client, keys, fields)
+        client.hdel(tokens_key(config.project), *fields)
+
+    def drop_rows(self, config: RepoConfig, join_key: str, field: str, entities: list[str]) -> None:
+        """Delete the rows in ``field`` of ``entities``, values of the only join key."""
+        client = self._get_client(config.online_store)
+        for several in commands.batched(entities, SCANNED_AT_ONCE):
+            commands.drop(client, [entity_key(config.project, join_key, entity) for entity in several], [field])
+
+    def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
+        """Delete everything of the project, and what says that it is there."""
+        super().teardown(config, tables, entities)
+        self._get_client(config.online_store).delete(tokens_key(config.project))
+
+    def tidy(self, config: RepoConfig, join_keys: list[str], bounds: dict[str, int]) -> int:
+        """Delete rows by field; those whose event time is before its bound (microseconds since 1970).
+
+        Returns:
+            How many rows those were. A row that is written anew meanwhile stays.
+        """
+        client = self._get_client(config.online_store)
+        deleted = sum(commands.tidy(client, keys, bounds) for keys in self._entities(config, join_keys))
+        if deleted:
+            # What was last written is not there any more: the next materialization writes everything.
+            client.hdel(tokens_key(config.project), *bounds)
+        return deleted
+
+    def _entities(self, config: RepoConfig, join_keys: list[str]) -> Iterator[list[bytes]]:
+        """Keys of every entity with these join keys, some thousands at a time."""
+        client = self._get_client(config.online_store)
+        pattern = b"".join([commands.escaped(_redis_key_prefix(join_keys)), b"*", config.project.encode("utf-8")])
         waiting: list[bytes] = []
         for key in client.scan_iter(pattern, count=SCANNED_AT_ONCE):
             waiting.append(key)
             if len(waiting) == SCANNED_AT_ONCE:
-                _drop(client, waiting, field)
-                waiting.clear()
-        _drop(client, waiting, field)
+                yield waiting
+                waiting = []
+        yield waiting
 
 
 _Times = tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.int64]]]
+
+
+class Wanted(NamedTuple):
+    """Of the entities at ``keys``, the features ``names`` of the view in ``field``; how long a row may be used."""
+
+    field: str
+    names: list[str]
+    keys: list[bytes]
+    life: int
+
+
+def version_of(view: FeatureView) -> int:
+    """The version of the contract that the view's rows are of."""
+    return int(view.tags.get(VERSION_TAG, "1"))
+
+
+def field_of(view: FeatureView, config: RepoConfig) -> str:
+    """The field of the view's rows: its name, with Feast's own version and that of the contract where there is one."""
+    return online_field(_versioned_fv_name(view, config), version_of(view))
+
+
+def life_of(view: FeatureView, config: RepoConfig) -> int:
+    """For how long after its event time a row of the view may be used, in microseconds; 0 for ever."""
+    # A view on demand, whose values may be written too, has none.
+    ttl: timedelta | None = getattr(view, "ttl", None)
+    return ttl // _MICROSECOND if ttl and config.online_store.enforce_ttl else 0
+
+
+def _mark_expired(results: Any, rows: list[ReadRow], indexes: Any) -> None:
+    """Rows that are there and too old are answered as such."""
+    for (moment, values), places in zip(rows, indexes, strict=True):
+        if moment is not None and values is None:
+            for result in results:
+                for place in places:
+                    result.statuses[place] = FieldStatus.OUTSIDE_MAX_AGE
 
 
 def layout_of(view: FeatureView) -> Layout:
@@ -238,69 +318,5 @@ def layout_of(view: FeatureView) -> Layout:
     )
 
 
-def _calls(client: Redis | RedisCluster, keys: list[bytes]) -> Iterator[tuple[Redis, list[list[int]]]]:
-    """For each server, the places of its keys in calls that it accepts: in a cluster, keys of one slot."""
-    if not isinstance(client, RedisCluster):
-        yield client, list(batched(list(range(len(keys))), ROWS_A_CALL))
-        return
-    slots: dict[int, list[int]] = {}
-    for place, key in enumerate(keys):
-        slots.setdefault(client.keyslot(key), []).append(place)
-    nodes: dict[str, list[list[int]]] = {}
-    for slot, places in slots.items():
-        nodes.setdefault(client.nodes_manager.get_node_from_slot(slot).name, []).append(places)
-    for name, calls in nodes.items():
-        yield client.get_redis_connection(client.get_node(node_name=name)), calls
-
-
-def _write(client: Redis | RedisCluster, field: bytes, expire: int, keys: list[bytes], rows: list[bytes]) -> int:
-    written = 0
-    for node, calls in _calls(client, keys):
-        for several in batched(calls, CALLS_A_PIPELINE):
-            with node.pipeline(transaction=False) as pipeline:
-                for places in several:
-                    these = [keys[place] for place in places]
-                    pipeline.eval(WRITE_SCRIPT, len(these), *these, field, expire, *[rows[place] for place in places])
-                written += sum(pipeline.execute())
-    return written
-
-
-def batched(items: list[Any], size: int) -> Iterator[list[Any]]:
-    """``items`` in lists of at most ``size``."""
-    return (items[start : start + size] for start in range(0, len(items), size))
-
-
-def _drop(client: Redis | RedisCluster, keys: list[bytes], field: str) -> None:
-    with client.pipeline(transaction=False) as pipeline:
-        for key in keys:
-            # The last field that goes takes the key with it.
-            pipeline.execute_command("HDEL", key, field)
-        pipeline.execute()
-
-
-def _escaped(prefix: bytes) -> bytes:
-    """``prefix`` as it must stand in a pattern of SCAN."""
-    return re.sub(rb"([*?\[\]\\^-])", rb"\\\1", prefix)
-
-
 def _microseconds(time: datetime) -> int:
     return (utils.make_tzaware(time) - _EPOCH) // _MICROSECOND
-
-
-def _from_protos(values: list[Value | None], kind: Kind) -> pa.Array:
-    given = [None if value is None or value.WhichOneof("val") in {None, "null_val"} else value for value in values]
-    if kind == "d":
-        return pa.array([None if value is None else value.double_val for value in given], pa.float64())
-    if kind == "s":
-        return pa.array([None if value is None else value.string_val for value in given], pa.string())
-    return pa.array([None if value is None else value.SerializeToString() for value in given], pa.binary())
-
-
-def _to_proto(kind: Kind, value: Any, *, nan: bool) -> Value:
-    if nan:
-        return Value(double_val=math.nan)
-    if value is None:
-        return Value()
-    if kind == "d":
-        return Value(double_val=value)
-    return Value(string_val=value) if kind == "s" else Value.FromString(value)

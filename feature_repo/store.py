@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 from redis.exceptions import RedisError
 
 from credit301.errors import FeatureStoreError
+from credit301.features.online_address import OnlineAddress
 from credit301.settings import Profile
 from credit301.workspace import Workspace
 
@@ -23,18 +23,16 @@ HERE = Path(__file__).parent
 
 
 def redis_connection_string(url: str) -> str:
-    """A ``redis://`` or ``rediss://`` URL in the form that Feast reads: ``host:port,password=...,db=...``."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
-        raise FeatureStoreError(
-            f"{parts.scheme or 'the Redis URL'} is no redis:// address.", hint="Set CREDIT301_REDIS_URL."
-        )
-    options = [f"{parts.hostname}:{parts.port or 6379}", f"db={parts.path.lstrip('/') or 0}"]
-    if parts.username:
-        options.append(f"username={unquote(parts.username)}")
-    if parts.password:
-        options.append(f"password={unquote(parts.password)}")
-    if parts.scheme == "rediss":
+    """The online store's URL in the form that Feast reads: ``host:port,password=...,db=...``."""
+    address = OnlineAddress.parse(url)
+    options = [f"{host}:{port}" for host, port in address.nodes]
+    if not address.cluster:
+        options.append(f"db={address.database}")
+    if address.username:
+        options.append(f"username={address.username}")
+    if address.password:
+        options.append(f"password={address.password}")
+    if address.tls:
         options.append("ssl=true")
     return ",".join(options)
 
@@ -67,7 +65,9 @@ def open_store(workspace: Workspace) -> FeatureStore:
     home.mkdir(parents=True, exist_ok=True)
     os.environ["CREDIT301_FEAST_PROJECT"] = workspace.name
     os.environ["CREDIT301_FEAST_HOME"] = str(home)
-    os.environ["CREDIT301_FEAST_REDIS"] = redis_connection_string(settings.redis_address())
+    address = settings.redis_address()
+    os.environ["CREDIT301_FEAST_REDIS"] = redis_connection_string(address)
+    os.environ["CREDIT301_FEAST_REDIS_TYPE"] = "redis_cluster" if OnlineAddress.parse(address).cluster else "redis"
     if settings.profile is not Profile.EMBEDDED:
         address = settings.postgres_address("credit301")
         os.environ["CREDIT301_FEAST_REGISTRY"] = address.replace("postgresql://", "postgresql+psycopg://", 1)

@@ -30,7 +30,14 @@ def parity(
     workspace: Workspace,
     sample: Annotated[int, typer.Option(help="Entities to compare. 抽查的企业数。", min=1)] = 200,
 ) -> dict[str, Any]:
-    """Check that online features equal the marts, value for value. 校验在线特征与集市逐值一致。"""
+    """Check that online features and windows equal history, value for value. 校验在线特征与历史逐值一致。"""
     from feature_repo.parity import check_parity
 
     return check_parity(workspace, sample)
+
+
+def tidy(workspace: Workspace) -> dict[str, Any]:
+    """Delete online rows of versions past and rows past their time to live. 清理旧版本与过期的在线行。"""
+    from feature_repo.tidy import tidy as run
+
+    return run(workspace)

@@ -8,6 +8,7 @@ import logging
 import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from http import HTTPStatus
 from importlib.metadata import version as package_version
 from pathlib import Path
@@ -22,21 +23,29 @@ from starlette.staticfiles import StaticFiles
 from swagger_ui_bundle import swagger_ui_path  # type: ignore[import-untyped]
 
 from credit301.errors import Credit301Error
+from credit301.features.freshness import FreshnessBook
+from credit301.features.windows.definition import window_sets
 from credit301.governance.audit.writer import AuditWriter
 from credit301.governance.consent.desk import ConsentDesk
 from credit301.governance.masking import scrub
 from credit301.identity import uscc
+from credit301.model import promotions, stewardship
+from credit301.model.stewardship import Alias
 from credit301.workspace import Workspace
 from serving import errors, openapi, status
 from serving.auth import HEADER, ApiKeys
 from serving.consents import ConsentApi
 from serving.decide import Caller, DecisionFlow
 from serving.errors import ApiError, Problem
+from serving.events import EventApi, subjects_type
 from serving.features import OnlineStore
+from serving.lane import Lane
 from serving.metrics import Metrics
-from serving.models import Champion, ModelHolder
+from serving.models import Follower, ModelHolder
 from serving.permission import ConsentGate
 from serving.requests import ApplicationReader
+from serving.shadow import Shadow
+from serving.wire import Command
 
 log = logging.getLogger("credit301.serving")
 Handler = Callable[[Request], Awaitable[Response]]
@@ -80,28 +89,45 @@ class Service:
         self._key = key
         self._keys = ApiKeys.from_settings(settings)
         self._metrics = Metrics(shared=shared_metrics)
-        self._store = OnlineStore(settings.redis_address(), ConsentGate.of(workspace))
+        windows = window_sets(workspace)
+        self._store = OnlineStore(settings.redis_address(), ConsentGate.of(workspace), windows=windows)
+        self._events = EventApi(workspace, self._store, self._metrics)
+        self._freshness = FreshnessBook.of(workspace)
         self._audit = AuditWriter.of(workspace)
-        self._models = ModelHolder(self._metrics, key)
-        self._champion: Champion | None = None
+        rules = stewardship.load(workspace)
+        hashed = self._store.gate.named
+        self._models = ModelHolder(self._metrics, key, rules.traffic, hashed.key)
+        self._followers: dict[Alias, Follower] = {}
         if bundle is not None:
             self._models.use_directory(bundle)
         else:
-            self._champion = Champion(
-                self._models,
-                self._metrics,
-                mlflow_url=settings.mlflow_address(),
-                name=f"{workspace.name}-ensemble",
-                folder=workspace.paths.bundles,
-                interval=poll_interval,
-            )
-        self._flow = DecisionFlow(workspace.name, workspace.entity, self._store, self._models, self._audit)
+            self._followers = {
+                alias: Follower(
+                    self._models,
+                    self._metrics,
+                    mlflow_url=settings.mlflow_address(),
+                    name=f"{workspace.name}-ensemble",
+                    folder=workspace.paths.bundles,
+                    interval=poll_interval,
+                    alias=alias,
+                    approved=partial(promotions.is_approved, workspace) if rules.needs_approval(alias) else None,
+                )
+                for alias in stewardship.ALIASES
+            }
+        self._shadow = Shadow(self._audit, self._metrics)
+        lots = rules.accept_lane
+        lane = Lane(lots, hashed, self._store, self._metrics, workspace.name) if lots else None
+        self._flow = DecisionFlow(
+            workspace.name, workspace.entity, self._store, self._models, self._audit, lane, self._shadow
+        )
         example = EXAMPLE_USCC if workspace.entity.format == "uscc" else "E1"
-        self._reader = ApplicationReader(key, example)
+        self._reader = ApplicationReader(key, example, subjects_type(windows, key))
         self._consents = ConsentApi(ConsentDesk.of(workspace, self._audit), key, example)
         self._encode = msgspec.json.Encoder().encode
         title = f"{workspace.title.zh} {workspace.title.en}"
-        document = openapi.document(package_version("credit301"), title, self._reader.type, self._consents.types)
+        document = openapi.document(
+            package_version("credit301"), title, self._reader.type, self._consents.types, self._events.types
+        )
         self._document = self._encode(document)
         self._page_document = self._encode(openapi.for_page(document))
 
@@ -113,6 +139,10 @@ class Service:
                 *(
                     Route(path, self._guard(self._consent(handler, status_code)), methods=["POST"])
                     for path, (handler, status_code) in self._consents.routes.items()
+                ),
+                *(
+                    Route(path, self._guard(self._consent(handler, 200)), methods=["POST"])
+                    for path, handler in self._events.routes.items()
                 ),
                 Route("/v1/model", self._guard(self._model), methods=["GET"]),
                 Route("/healthz", self._health, methods=["GET"]),
@@ -130,15 +160,17 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        follower = asyncio.create_task(self._champion.run()) if self._champion else None
+        beside = [asyncio.create_task(follower.run()) for follower in self._followers.values()]
+        beside.append(asyncio.create_task(self._shadow.run()))
         try:
             yield
         finally:
-            if follower is not None:
-                follower.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await follower
+            await self._shadow.finish()
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             await self._store.close()
+            self._events.close()
             self._audit.close()
 
     def _guard(self, handler: Callable[[Request, str, str], Awaitable[Response]]) -> Handler:
@@ -185,7 +217,7 @@ class Service:
         return answer
 
     async def _model(self, _: Request, request_id: str, __: str) -> Response:
-        return self._json(status.model_status(self._models, self._champion), request_id)
+        return self._json(status.model_status(self._models, self._followers.get(stewardship.CHAMPION)), request_id)
 
     async def _health(self, request: Request) -> Response:
         return self._json(status.Health("ok"), _request_id(request))
@@ -195,6 +227,10 @@ class Service:
         return self._json(answer, _request_id(request), status_code=200 if answer.ready else 503)
 
     async def _prometheus(self, _: Request) -> Response:
+        with contextlib.suppress(Credit301Error, TimeoutError):
+            # A store that does not answer is told by /readyz; the other metrics are wanted all the more then.
+            command = Command.of(self._freshness.key, b"HGETALL", self._freshness.key)
+            self._metrics.fresh(self._freshness.read((await self._store.send([command]))[0]))
         return Response(self._metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def _openapi(self, _: Request) -> Response:

@@ -9,8 +9,9 @@ from decimal import Decimal
 
 import msgspec
 
-from credit301.domain.decision import Decision, DimensionResult, SourceResult, Timings, Versions
+from credit301.domain.decision import Decision, DimensionResult, LaneGrant, SourceResult, Timings, Versions
 from credit301.domain.money import CENT
+from credit301.domain.policy import Outcome, Scalar
 from credit301.domain.text import Text
 from credit301.errors import Credit301Error
 from credit301.governance.audit.entry import Entry, Event
@@ -19,18 +20,22 @@ from credit301.governance.consent.coverage import Asking, ConsentMissing, Covera
 from credit301.identity.entity_key import KeyForm, normalise
 from credit301.model.bundle import Manifest
 from credit301.model.scorer import Score
+from credit301.model.stewardship import SHADOW
 from serving.errors import NO_MODEL, ApiError, unknown_enterprise
 from serving.features import FeatureRow, OnlineStore
-from serving.judge import Loaded
+from serving.judge import Judgement, Loaded
+from serving.lane import Lane, Lot
 from serving.models import ModelHolder
+from serving.shadow import Seen, Shadow
 
 
 class Application(msgspec.Struct, frozen=True):
-    """A request for credit: the entity's key as sent, yuan, months."""
+    """A request for credit: the entity's key as sent, yuan, months, and by column whose windows to read beside."""
 
     entity: str
     amount: Decimal
     term_months: int
+    subjects: dict[str, str] = {}
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -48,13 +53,24 @@ class DecisionFlow:
         form: what the workspace says about its entity's key.
         store: where features are read.
         models: holds the model in use.
-        audit: where each read is recorded before it is answered.
+        audit: where each read and each decision is recorded before it is answered.
+        lane: draws lots among those declined for their score; ``None``: nobody is lent to by lot.
+        shadow: has another model judge what was decided, afterwards.
     """
 
     def __init__(
-        self, workspace: str, form: KeyForm, store: OnlineStore, models: ModelHolder, audit: AuditWriter
+        self,
+        workspace: str,
+        form: KeyForm,
+        store: OnlineStore,
+        models: ModelHolder,
+        audit: AuditWriter,
+        lane: Lane | None = None,
+        shadow: Shadow | None = None,
     ) -> None:
         self._audit = audit
+        self._lane = lane
+        self._shadow = shadow
         self._workspace = workspace
         self._form = form
         self._store = store
@@ -73,19 +89,23 @@ class DecisionFlow:
         """
         start = time.perf_counter_ns()
         entity = normalise(self._form, application.entity)
-        loaded = self._models.current
+        loaded, alias = self._models.for_entity(entity)
         if loaded is None:
             raise ApiError(NO_MODEL)
         # Before the store is asked: an impossible request costs nothing.
         loaded.policy.check_request(application.amount, application.term_months)
         decision_id = str(uuid.uuid4())
-        row, record = await self._read(loaded, entity, caller, decision_id)
+        row, _ = await self._read(loaded, entity, caller, decision_id, application.subjects)
         read = time.perf_counter_ns()
-        judged = loaded.judge(row.values, application.amount, application.term_months)
+        judged = loaded.judge(row.values, application.amount, application.term_months, row.windows)
+        judged, lot = await self._drawn(loaded, entity, application, row, judged)
         score, verdict, manifest = judged.score, judged.verdict, loaded.manifest
         scoring, policy, reasons = (nanoseconds // 1000 for nanoseconds in judged.nanoseconds)
         dimensions, sources = _results(manifest, score)
-        await self._audit.durable(record)
+        entry = self._entry(loaded, alias, judged, lot, caller, entity, decision_id)
+        # Records are in order: when this one is durable, so is that of the read.
+        await self._audit.durable(self._audit.append(entry))
+        self._followed(entry, loaded, row, application)
         return Decision(
             decision_id=decision_id,
             workspace=self._workspace,
@@ -104,10 +124,19 @@ class DecisionFlow:
             sources=sources,
             rules=verdict.rules,
             missing_sources=score.missing_sources,
-            versions=Versions(model=manifest.version, features=manifest.feature_version, policy=loaded.policy.version),
+            versions=Versions(
+                model=manifest.version,
+                features=manifest.feature_version,
+                policy=loaded.policy.version,
+                alias=alias,
+                registered=loaded.registry_version,
+            ),
             features_as_of=row.as_of,
             consents=row.coverage.consents,
             withheld_sources=tuple(row.coverage.withheld),
+            expired_sources=tuple(row.expired),
+            windows=row.windows,
+            accept_lane=LaneGrant(lot.probability) if lot and lot.verdict else None,
             timings_us=Timings(
                 features=(read - start) // 1000,
                 scoring=scoring,
@@ -118,7 +147,77 @@ class DecisionFlow:
             decided_at=datetime.now(UTC),
         )
 
-    async def _read(self, loaded: Loaded, entity: str, caller: Caller, decision: str) -> tuple[FeatureRow, int]:
+    async def _drawn(
+        self, loaded: Loaded, entity: str, application: Application, row: FeatureRow, judged: Judgement
+    ) -> tuple[Judgement, Lot | None]:
+        """``judged``, or the small loan that the lot has made of it."""
+        if self._lane is None or judged.verdict.outcome is not Outcome.DECLINE:
+            return judged, None
+        values = _named(loaded, row)
+        lot = await self._lane.consider(
+            entity,
+            loaded.policy,
+            judged.verdict,
+            probability=judged.score.probability,
+            values=values,
+            amount=application.amount,
+        )
+        if lot is None or lot.verdict is None:
+            return judged, lot
+        return loaded.instead(judged, lot.verdict, values), lot
+
+    def _entry(
+        self,
+        loaded: Loaded,
+        alias: str,
+        judged: Judgement,
+        lot: Lot | None,
+        caller: Caller,
+        entity: str,
+        decision: str,
+    ) -> Entry:
+        """What is recorded of a decision: who decided and what was said, not what was read."""
+        detail: dict[str, str | int | float] = {
+            "alias": alias,
+            "model": loaded.manifest.version,
+            "registered": loaded.registry_version,
+            "probability": judged.score.probability,
+            "score": judged.score.score,
+            "outcome": judged.verdict.outcome.value,
+        }
+        if lot is not None:
+            granted = lot.verdict is not None
+            detail |= {"lot_probability": lot.probability, "lot_drawn": int(lot.drawn), "lot_granted": int(granted)}
+        return Entry(
+            event=Event.DECIDED,
+            who=caller.name,
+            entity=self._store.gate.named(entity),
+            application=caller.application,
+            decision=decision,
+            detail=detail,
+        )
+
+    def _followed(self, entry: Entry, loaded: Loaded, row: FeatureRow, application: Application) -> None:
+        """Let the shadow, where there is one, judge the same later."""
+        other = self._models.of(SHADOW)
+        if self._shadow is None or other is None:
+            return
+        self._shadow.follow(
+            other,
+            Seen(
+                decision=entry.decision,
+                named=entry.entity,
+                who=entry.who,
+                application=entry.application,
+                values=_named(loaded, row),
+                amount=application.amount,
+                term_months=application.term_months,
+            ),
+        )
+
+    async def _read(
+        self, loaded: Loaded, entity: str, caller: Caller, decision: str, subjects: dict[str, str]
+    ) -> tuple[FeatureRow, int]:
         """What consent lets this caller read, and the number of the record that says so; refusals are recorded too."""
         asking = Asking(caller.name)
 
@@ -138,7 +237,7 @@ class DecisionFlow:
             )
 
         try:
-            row = await self._store.read(loaded.plan, entity, asking, loaded.indispensable)
+            row = await self._store.read(loaded.plan, entity, asking, loaded.indispensable, subjects)
         except ConsentMissing as error:
             await self._audit.durable(record(Event.REFUSED, detail={**error.denied}))
             raise
@@ -150,6 +249,10 @@ class DecisionFlow:
             await self._audit.durable(number)
             raise ApiError(unknown_enterprise(self._form.key))
         return row, number
+
+
+def _named(loaded: Loaded, row: FeatureRow) -> dict[str, Scalar]:
+    return {**dict(zip(loaded.plan.keys, row.values, strict=True)), **row.windows}
 
 
 def _results(manifest: Manifest, score: Score) -> tuple[tuple[DimensionResult, ...], tuple[SourceResult, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -52,15 +52,23 @@ class Loaded:
         self.explainer = Explainer(bundle.manifest)
         self.policy: Policy = policies.parse(bundle.manifest.policy)
         self.plan = Plan(bundle.manifest)
-        self.policy.check_features(self.plan.keys)
+        self.policy.check_features((*self.plan.keys, *bundle.manifest.windows))
         declining = (rule.feature for rule in self.policy.rules if rule.on_missing == "decline")
         self.indispensable = frozenset(feature.partition(":")[0] for feature in declining)
         self.source = source
         self.registry_version = registry_version
         self.loaded_at = datetime.now(UTC)
 
-    def judge(self, values: Sequence[Scalar], amount: Decimal, term_months: int) -> Judgement:
+    def judge(
+        self,
+        values: Sequence[Scalar],
+        amount: Decimal,
+        term_months: int,
+        windows: Mapping[str, Scalar] | None = None,
+    ) -> Judgement:
         """Score ``values`` (in plan order) and decide on a request for ``amount`` yuan over ``term_months``.
+
+        Rules may read ``windows`` (counts of recent events by name) like features.
 
         Raises:
             Refusal: amount or term are outside the product.
@@ -69,7 +77,7 @@ class Loaded:
         start = time.perf_counter_ns()
         score = self.scorer.score(self.scorer.encode_row(values))
         scored = time.perf_counter_ns()
-        named = dict(zip(self.plan.keys, values, strict=True))
+        named = dict(zip(self.plan.keys, values, strict=True)) | dict(windows or {})
         verdict = policies.decide(
             self.policy, probability=score.probability, values=named, amount=amount, term_months=term_months
         )
@@ -77,3 +85,8 @@ class Loaded:
         reasons = self.explainer.explain(score, named, verdict)
         end = time.perf_counter_ns()
         return Judgement(score, verdict, reasons, (scored - start, decided - scored, end - decided))
+
+    def instead(self, judged: Judgement, verdict: Verdict, values: Mapping[str, Scalar]) -> Judgement:
+        """``judged`` with another ``verdict`` and its reasons; ``values`` by name."""
+        reasons = self.explainer.explain(judged.score, values, verdict)
+        return msgspec.structs.replace(judged, verdict=verdict, reasons=reasons)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from credit301.domain.decision import Decision, Timings
+from credit301.features.freshness import ViewFreshness
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.00005, 0.0001, 0.0002, 0.0004, 0.0008, 0.0015, 0.003, 0.006, 0.0125, 0.025, 0.05, 0.1, 0.5, 2.0)
@@ -34,6 +35,7 @@ class Metrics:
             registry=self.registry,
         )
         self._stages = {name: stage.labels(name) for name in STAGES}
+        self._shadow_stage = stage.labels("shadow")
         self._decisions = Counter("credit301_decisions", "Decisions by outcome.", ["outcome"], registry=self.registry)
         self._errors = Counter(
             "credit301_errors", "Refused or failed requests by code.", ["code"], registry=self.registry
@@ -41,7 +43,7 @@ class Metrics:
         self._model = Gauge(
             "credit301_model_info",
             "The model in use (1).",
-            ["version", "registry_version"],
+            ["version", "registry_version", "alias"],
             registry=self.registry,
             multiprocess_mode="livemax",
         )
@@ -59,11 +61,33 @@ class Metrics:
             buckets=_DAYS,
             registry=self.registry,
         )
-        self._current: tuple[str, str] | None = None
+        self._events = Counter(
+            "credit301_events",
+            "Posted events by source and what became of them.",
+            ["source", "outcome"],
+            registry=self.registry,
+        )
+        self._newest = self._by_view("newest_row_age_seconds", "Age of the newest row of a view in the online store.")
+        self._written = self._by_view("materialized_age_seconds", "Time since a view was last materialized.")
+        self._oldest = self._by_view("maximum_age_seconds", "Age beyond which a view's contract calls it stale.")
+        self._shadows = Counter(
+            "credit301_shadows", "Applications that a shadow was to judge.", ["outcome"], registry=self.registry
+        )
+        self._lots = Counter(
+            "credit301_accept_lane", "Lots of those declined for their score.", ["outcome"], registry=self.registry
+        )
+        self._by_alias = Counter(
+            "credit301_decisions_by_alias",
+            "Decisions by the alias of the model that decided.",
+            ["alias", "outcome"],
+            registry=self.registry,
+        )
+        self._current: dict[str, tuple[str, str, str]] = {}
 
     def decided(self, decision: Decision) -> None:
         """Count a decision and the times of its stages."""
         self._decisions.labels(decision.outcome.value).inc()
+        self._by_alias.labels(decision.versions.alias, decision.outcome.value).inc()
         timings: Timings = decision.timings_us
         for name, histogram in self._stages.items():
             histogram.observe(getattr(timings, name) / 1e6)
@@ -74,17 +98,51 @@ class Metrics:
             if time is not None:
                 self._age.labels(source).observe((now - time).total_seconds() / 86400)
 
+    def _by_view(self, name: str, help_text: str) -> Gauge:
+        return Gauge(
+            f"credit301_view_{name}", help_text, ["view"], registry=self.registry, multiprocess_mode="mostrecent"
+        )
+
+    def event(self, source: str, outcome: str) -> None:
+        """Count a posted event."""
+        self._events.labels(source, outcome).inc()
+
+    def fresh(self, views: Iterable[ViewFreshness]) -> None:
+        """Say how old each view is now."""
+        for view in views:
+            for gauge, value in (
+                (self._newest, view.newest_row_age),
+                (self._written, view.materialized_age),
+                (self._oldest, view.maximum_age),
+            ):
+                if value is not None:
+                    gauge.labels(view.view).set(value)
+
+    def lot(self, outcome: str) -> None:
+        """Count a lot of the accept lane: granted, no_money or not_drawn."""
+        self._lots.labels(outcome).inc()
+
     def failed(self, code: str) -> None:
         """Count an answer other than success."""
         self._errors.labels(code).inc()
 
-    def in_use(self, version: str, registry_version: str) -> None:
-        """Say which model is in use now."""
-        if self._current is not None:
-            self._model.remove(*self._current)
-        self._current = (version, registry_version)
-        self._model.labels(*self._current).set(1)
+    def in_use(self, version: str, registry_version: str, alias: str = "champion") -> None:
+        """Say which model has ``alias`` now."""
+        self.out_of_use(alias)
+        self._current[alias] = (version, registry_version, alias)
+        self._model.labels(*self._current[alias]).set(1)
         self._swaps.inc()
+
+    def out_of_use(self, alias: str) -> None:
+        """Say that no model has ``alias`` now."""
+        if (before := self._current.pop(alias, None)) is not None:
+            self._model.remove(*before)
+
+    def shadowed(self, what: str, seconds: float | None = None) -> None:
+        """Count what became of an application's shadow: judged, failed or dropped; and the time that it took."""
+        self._shadows.labels(what).inc()
+        if seconds is not None:
+            self._shadow_stage.observe(seconds)
 
     def rejected(self, reason: str) -> None:
         """Count a model version that was not put in use."""

@@ -1,32 +1,36 @@
-"""The model in use: it follows the registry's champion, and is swapped between two requests.
+"""The models in use: they follow the registry's aliases, and are swapped between two requests.
 
-A version is put in use only if the gate let it pass and its bundle is, byte for byte, the one that was registered.
-Anything else is left alone: the model in use goes on, and the reason is logged, counted and shown at ``/v1/model``.
+A version is put in use only if the gate let it pass, its bundle is, byte for byte, the one that was registered, and,
+where the policy wants it, a named role's approval of this very bundle is on record. Anything else is left alone: the
+champion in use goes on, and the reason is logged, counted and shown at ``/v1/model``. A challenger or a shadow goes
+with its alias.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import re
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import msgspec
 
-from credit301.errors import ModelError
+from credit301.domain.draw import draw
+from credit301.errors import AuditError, ModelError
+from credit301.files import replacing
 from credit301.model import bundle as bundles
 from credit301.model.bundle import MANIFEST, Bundle, Manifest
+from credit301.model.stewardship import CHALLENGER, CHAMPION, Alias, Traffic
 from serving.judge import Loaded
 from serving.metrics import Metrics
 
 GATE = "credit301.gate"
 DIGEST = "credit301.bundle_sha256"
 DIRECTORY = "credit301.bundle_dir"
-ALIAS = "champion"
 POINTER = "serving.json"
 log = logging.getLogger("credit301.serving")
 
@@ -61,14 +65,45 @@ class _Pointer(msgspec.Struct, frozen=True):
 
 
 class ModelHolder:
-    """Holds the model in use, ``current``; ``None`` until there is one. A request takes it once and keeps it."""
+    """Holds the model in use by alias. A request takes one, once, and keeps it.
 
-    def __init__(self, metrics: Metrics, entity_key: str) -> None:
-        self.current: Loaded | None = None
+    Args:
+        metrics: told of every change.
+        entity_key: whom this service decides on.
+        traffic: which enterprises a challenger decides on.
+        key: draws them.
+    """
+
+    def __init__(self, metrics: Metrics, entity_key: str, traffic: Traffic | None = None, key: bytes = b"") -> None:
+        self._held: dict[Alias, Loaded] = {}
         self._metrics = metrics
         self._entity_key = entity_key
+        self._traffic = traffic or Traffic()
+        self._key = key
 
-    def use(self, loaded: Loaded) -> None:
+    @property
+    def current(self) -> Loaded | None:
+        """The champion; ``None`` until there is one."""
+        return self._held.get(CHAMPION)
+
+    def of(self, alias: Alias) -> Loaded | None:
+        """The model that has ``alias``."""
+        return self._held.get(alias)
+
+    def for_entity(self, entity: str) -> tuple[Loaded | None, Alias]:
+        """The model that decides on ``entity``, and its alias; the same for every application while both stay."""
+        challenger, share = self._held.get(CHALLENGER), self._traffic.challenger_share
+        if challenger is not None and draw(self._key, f"challenger {self._traffic.round}", entity) < share:
+            return challenger, CHALLENGER
+        return self.current, CHAMPION
+
+    def drop(self, alias: Alias) -> None:
+        """Use no model as ``alias`` any more."""
+        if self._held.pop(alias, None) is not None:
+            self._metrics.out_of_use(alias)
+            log.info("no model has the alias %s any more", alias)
+
+    def use(self, loaded: Loaded, alias: Alias = CHAMPION) -> None:
         """Put ``loaded`` in use; requests under way finish with the model that they began with.
 
         Raises:
@@ -79,9 +114,9 @@ class ModelHolder:
                 f"The bundle {loaded.manifest.version} is keyed by {loaded.manifest.entity_key}, "
                 f"this service by {self._entity_key}."
             )
-        self.current = loaded
-        self._metrics.in_use(loaded.manifest.version, loaded.registry_version)
-        log.info("model %s in use (from %s)", loaded.manifest.version, loaded.source)
+        self._held[alias] = loaded
+        self._metrics.in_use(loaded.manifest.version, loaded.registry_version, alias)
+        log.info("model %s in use as %s (from %s)", loaded.manifest.version, alias, loaded.source)
 
     def use_directory(self, directory: Path) -> None:
         """Load the bundle in ``directory`` and put it in use.
@@ -92,8 +127,8 @@ class ModelHolder:
         self.use(Loaded(bundles.read(directory), source="directory"))
 
 
-class Champion:
-    """Follows the champion of a registered model over MLflow's REST interface.
+class Follower:
+    """Follows an alias of a registered model over MLflow's REST interface.
 
     Args:
         holder: gets each new version.
@@ -101,10 +136,22 @@ class Champion:
         name: registered model, ``<workspace>-ensemble``.
         folder: where bundles are kept.
         interval: seconds between two looks.
+        alias: which.
+        approved: whether somebody with the right to do so has approved a version (number, digest); ``None``: nobody
+            needs to.
     """
 
     def __init__(
-        self, holder: ModelHolder, metrics: Metrics, *, mlflow_url: str, name: str, folder: Path, interval: float = 2.0
+        self,
+        holder: ModelHolder,
+        metrics: Metrics,
+        *,
+        mlflow_url: str,
+        name: str,
+        folder: Path,
+        interval: float = 2.0,
+        alias: Alias = CHAMPION,
+        approved: Callable[[str, str], bool] | None = None,
     ) -> None:
         self.rejected: Rejection | None = None
         self.problem: str = ""
@@ -115,12 +162,15 @@ class Champion:
         self._name = name
         self._folder = folder
         self._interval = interval
+        self._alias: Alias = alias
+        self._approved = approved
         self._rejected_version: _Version | None = None
         self._rejected_at = 0.0
 
     async def run(self) -> None:
-        """Start with the last good bundle, then look for a new champion for ever."""
-        await self.restore()
+        """Start with the last good bundle where it is a champion's, then look for another version for ever."""
+        if self._alias == CHAMPION:
+            await self.restore()
         async with httpx.AsyncClient(base_url=self._url, timeout=10.0, trust_env=False) as client:
             while True:
                 await self.look(client)
@@ -142,16 +192,18 @@ class Champion:
         """Look once; whatever goes wrong is kept in ``problem`` or ``rejected``, and the model in use goes on."""
         self.checked_at = datetime.now(UTC)
         try:
-            version = await self._champion(client)
+            version = await self._version(client)
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             self._say(f"the registry does not answer: {type(error).__name__} {error}".strip())
             return
         self._say("")
+        if version is None and self._alias != CHAMPION:
+            self._holder.drop(self._alias)
         if version is not None and not self._in_use(version) and not self._just_rejected(version):
             await self._take(client, version)
 
     def _in_use(self, version: _Version) -> bool:
-        current = self._holder.current
+        current = self._holder.of(self._alias)
         return current is not None and (current.registry_version, current.sha256) == (version.number, version.digest)
 
     def _just_rejected(self, version: _Version) -> bool:
@@ -163,22 +215,30 @@ class Champion:
             self._reject(version, "gate_not_passed", f"the gate says {version.gate or 'nothing'!r}, not 'passed'")
             return
         try:
+            if self._approved is not None and not await asyncio.to_thread(
+                self._approved, version.number, version.digest
+            ):
+                self._reject(version, "not_approved", "no named role's approval of this bundle is on record")
+                return
             bundle, directory = await self._bundle(client, version)
-            self._holder.use(await self._load(bundle, "registry", version.number))
+            self._holder.use(await self._load(bundle, "registry", version.number), self._alias)
         except httpx.HTTPError as error:
             self._reject(version, "download_failed", f"{type(error).__name__} {error}")
+        except AuditError as error:
+            self._reject(version, "log_damaged", str(error))
         except (ModelError, OSError) as error:
             self._reject(version, "damaged", str(error))
         else:
             self.rejected, self._rejected_version = None, None
-            await asyncio.to_thread(self._remember, _Pointer(str(directory), version.digest, version.number))
+            if self._alias == CHAMPION:
+                await asyncio.to_thread(self._remember, _Pointer(str(directory), version.digest, version.number))
 
-    async def _champion(self, client: httpx.AsyncClient) -> _Version | None:
+    async def _version(self, client: httpx.AsyncClient) -> _Version | None:
         answer = await client.get(
-            "/api/2.0/mlflow/registered-models/alias", params={"name": self._name, "alias": ALIAS}
+            "/api/2.0/mlflow/registered-models/alias", params={"name": self._name, "alias": self._alias}
         )
         if answer.status_code == httpx.codes.NOT_FOUND or (
-            answer.status_code == httpx.codes.BAD_REQUEST and ALIAS in answer.text
+            answer.status_code == httpx.codes.BAD_REQUEST and self._alias in answer.text
         ):
             return None
         answer.raise_for_status()
@@ -224,10 +284,8 @@ class Champion:
 
     def _remember(self, pointer: _Pointer) -> None:
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            staged = self._folder / f".{POINTER}.{os.getpid()}"
-            staged.write_bytes(msgspec.json.encode(pointer))
-            staged.replace(self._folder / POINTER)
+            with replacing(self._folder / POINTER) as staged:
+                staged.write_bytes(msgspec.json.encode(pointer))
         except OSError as error:
             log.warning("cannot remember the last good bundle: %s", error)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -12,6 +12,7 @@ from credit301.domain.decision import Decision
 from serving import auth, errors
 from serving.consents import ConsentList, ConsentState
 from serving.errors import ErrorBody
+from serving.events import EventReceipt
 from serving.requests import LARGEST_BODY
 from serving.status import Health, ModelStatus, Readiness
 
@@ -22,7 +23,11 @@ _KEYED: list[Json] = [{"apiKey": []}]
 
 
 def document(
-    version: str, title: str, application: type[msgspec.Struct], consents: Sequence[type[msgspec.Struct]]
+    version: str,
+    title: str,
+    application: type[msgspec.Struct],
+    consents: Sequence[type[msgspec.Struct]],
+    events: Mapping[str, type[msgspec.Struct]] | None = None,
 ) -> Json:
     """The document of this service.
 
@@ -31,8 +36,13 @@ def document(
         title: whose it is.
         application: the struct of a request for a decision.
         consents: the structs of a grant, a withdrawal and a query of consent.
+        events: the struct of some events, by path.
     """
-    types = (application, Decision, *consents, ConsentState, ConsentList, ErrorBody, ModelStatus, Health, Readiness)
+    posted = events or {}
+    types = (
+        application, Decision, *consents, ConsentState, ConsentList, *posted.values(), EventReceipt, ErrorBody,
+        ModelStatus, Health, Readiness,
+    )  # fmt: skip
     _, components = msgspec.json.schema_components(types, ref_template=_TEMPLATE)
     # A Decimal is read from a number as well as from a text, which msgspec's schema does not say.
     amount = components[_DECISION]["properties"]["amount"]
@@ -55,6 +65,7 @@ def document(
         "tags": [
             {"name": "decisions", "description": "决策 / decisions"},
             {"name": "consents", "description": "授权 / consents"},
+            {"name": "events", "description": "行为事件 / events"},
             {"name": "operations", "description": "运行状态 / operations"},
         ],
         "paths": {
@@ -62,6 +73,7 @@ def document(
             "/v1/consents": {"post": _grant(components)},
             "/v1/consents/withdrawals": {"post": _withdraw(components)},
             "/v1/consents/queries": {"post": _query(components)},
+            **{path: {"post": _post_events(components, kind.__name__)} for path, kind in posted.items()},
             "/v1/model": {"get": _model()},
             "/healthz": {"get": _operation("health", "进程是否存活", "Whether the process is alive", Health, ())},
             "/readyz": {"get": _ready()},
@@ -140,6 +152,23 @@ def _query(components: Json) -> Json:
         tag="consents",
     )
     return _takes(operation, components, "ConsentQuery", "一家企业 / one enterprise")
+
+
+def _post_events(components: Json, name: str) -> Json:
+    operation = _operation(
+        f"post{name}",
+        "提交刚刚发生的事件，计入滑动窗口",
+        "Post events as they happen; they are counted in the sliding windows",
+        EventReceipt,
+        (400, 401, 413, 422, 503),
+        tag="events",
+        described=(
+            "事件先落盘、后计数；同一事件编号重复提交不会重复计数，未得到应答时请原样重发。\n\n"
+            "Events are on disk before they are counted. One of the same number is not counted twice: send the same "
+            "events again where there was no answer."
+        ),
+    )
+    return _takes(operation, components, name, "一批事件 / some events")
 
 
 def _takes(operation: Json, components: Json, name: str, summary: str) -> Json:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
-
-import hiredis
 
 from credit301.governance.consent.coverage import Asking, ConsentRule, Coverage
 from credit301.governance.consent.online import decode, online_key
@@ -35,21 +33,36 @@ class ConsentGate:
         """The gate of ``workspace``."""
         return cls(ConsentRule.of(workspace), KeyedHash.from_settings(workspace.settings), workspace.name)
 
-    def command(self, named: str) -> bytes | None:
-        """What to ask the store about the enterprise of this keyed hash; nothing where no consent is needed."""
-        if not self._rule.enforced:
-            return None
-        return hiredis.pack_command(("GET", online_key(self._workspace, named)))  # type: ignore[arg-type]
+    def asked(self, named: str) -> bytes | None:
+        """The key to get of the enterprise of this keyed hash; nothing where no consent is needed."""
+        return online_key(self._workspace, named) if self._rule.enforced else None
 
     def judge(
-        self, data: bytes | None, sources: Iterable[str], asking: Asking, indispensable: Collection[str]
+        self,
+        data: bytes | None,
+        sources: Sequence[str],
+        asking: Asking,
+        indispensable: Collection[str],
+        beside: Iterable[str] = (),
     ) -> Coverage:
-        """Which of ``sources`` may be read; ``data`` is the store's answer to :meth:`command`.
+        """Which of ``sources`` may be read; ``data`` is what the store has under the key :meth:`asked` for.
+
+        ``beside`` are sources that are read where they are covered, and without which a decision is made all the same:
+        one that is not covered is not among ``sources``, and not said to be withheld.
 
         Raises:
             ConsentMissing: less is covered than the policy asks for.
             FeatureStoreError: the store's entry is none of the platform's.
         """
-        coverage = self._rule.cover(decode(data), sources, asking, time.time_ns() // 1000)
+        standings, now = decode(data), time.time_ns() // 1000
+        coverage = self._rule.cover(standings, sources, asking, now)
         self._rule.require(coverage, indispensable)
-        return coverage
+        more = [source for source in beside if source not in sources]
+        if not more:
+            return coverage
+        other = self._rule.cover(standings, more, asking, now)
+        return Coverage(
+            coverage.sources + other.sources,
+            coverage.withheld,
+            tuple(dict.fromkeys(coverage.consents + other.consents)),
+        )

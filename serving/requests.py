@@ -21,8 +21,11 @@ _WANTED = {
 }
 
 
-def application_type(key: str, example: str) -> type[msgspec.Struct]:
-    """The struct of a request for a decision, with the entity's key under its own name ``key``."""
+def application_type(key: str, example: str, subjects: type[msgspec.Struct] | None = None) -> type[msgspec.Struct]:
+    """The struct of a request for a decision, with the entity's key under its own name ``key``.
+
+    ``subjects`` is the struct of what else windows over events are counted by; ``None`` where there is nothing.
+    """
     described = Annotated[
         str,
         msgspec.Meta(
@@ -40,9 +43,13 @@ def application_type(key: str, example: str) -> type[msgspec.Struct]:
         ),
     ]
     months = Annotated[int, msgspec.Meta(description="期限（月） / term in months", examples=[12], ge=1, le=360)]
+    fields: list[Any] = [("entity", described), ("amount", amount), ("term_months", months)]
+    if subjects is not None:
+        meta = msgspec.Meta(description="用于读取近期行为窗口 / for the windows over recent events", examples=[None])
+        fields.append(("subjects", Annotated[subjects | None, meta], None))
     return msgspec.defstruct(
         "DecisionRequest",
-        [("entity", described), ("amount", amount), ("term_months", months)],
+        fields,
         rename={"entity": key},
         forbid_unknown_fields=True,
         frozen=True,
@@ -53,8 +60,9 @@ def application_type(key: str, example: str) -> type[msgspec.Struct]:
 class ApplicationReader:
     """Reads requests for a decision whose entity's key is called ``key``."""
 
-    def __init__(self, key: str, example: str) -> None:
-        self.type = application_type(key, example)
+    def __init__(self, key: str, example: str, subjects: type[msgspec.Struct] | None = None) -> None:
+        self.type = application_type(key, example, subjects)
+        self._has_subjects = subjects is not None
         self._reader = Reader(self.type, key, _WANTED)
 
     async def read(self, request: Request) -> Application:
@@ -64,7 +72,9 @@ class ApplicationReader:
             ApiError: as :meth:`Reader.read`.
         """
         sent = await self._reader.read(request)
-        return Application(sent.entity, sent.amount, sent.term_months)
+        told = msgspec.structs.asdict(sent.subjects) if self._has_subjects and sent.subjects is not None else {}
+        subjects = {name: value for name, value in told.items() if value is not None}
+        return Application(sent.entity, sent.amount, sent.term_months, subjects)
 
 
 class Reader:

@@ -31,6 +31,8 @@ def show(decision: dict[str, Any]) -> None:
             ("额度 limit", f"{yuan(Decimal(decision['limit']))} 元 yuan"),
             ("年利率 annual rate", percent(Decimal(decision["annual_rate"]))),
         ]
+    if decision["accept_lane"] is not None:
+        rows.append(("随机准入 accept lane", f"{decision['accept_lane']['probability']:.1%}"))
     rows += [
         ("违约概率 probability of default", f"{decision['probability']:.2%}"),
         ("评分 score", str(decision["score"])),

@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 
 from credit301.errors import FeatureStoreError
+from credit301.model.stewardship import CHALLENGER, SHADOW
 from serving.features import OnlineStore
-from serving.models import Champion, ModelHolder, Rejection
+from serving.judge import Loaded
+from serving.models import Follower, ModelHolder, Rejection
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -29,6 +31,7 @@ class Readiness(msgspec.Struct, frozen=True):
 class ModelStatus(msgspec.Struct, frozen=True):
     """The model in use (``None`` fields: there is none), and what the last look at the registry found.
 
+    ``challenger`` and ``shadow``: the versions beside the champion, if there are any.
     ``source``: ``registry``, ``cache`` (the last good bundle from before a restart) or ``directory``.
     """
 
@@ -43,6 +46,8 @@ class ModelStatus(msgspec.Struct, frozen=True):
     sources: list[str]
     metrics: dict[str, Any]
     policy_version: str | None
+    challenger: str | None
+    shadow: str | None
     registry_problem: str
     registry_checked_at: datetime | None
     rejected: Rejection | None
@@ -59,7 +64,11 @@ async def readiness(store: OnlineStore, models: ModelHolder) -> Readiness:
     return Readiness(ready=redis == model == "ok", redis=redis, model=model)
 
 
-def model_status(models: ModelHolder, champion: Champion | None) -> ModelStatus:
+def _version(loaded: Loaded | None) -> str | None:
+    return loaded.manifest.version if loaded else None
+
+
+def model_status(models: ModelHolder, champion: Follower | None) -> ModelStatus:
     """What is in use now."""
     loaded = models.current
     manifest = loaded.manifest if loaded else None
@@ -75,6 +84,8 @@ def model_status(models: ModelHolder, champion: Champion | None) -> ModelStatus:
         sources=list(loaded.plan.views) if loaded else [],
         metrics=manifest.metrics if manifest else {},
         policy_version=loaded.policy.version if loaded else None,
+        challenger=_version(models.of(CHALLENGER)),
+        shadow=_version(models.of(SHADOW)),
         registry_problem=champion.problem if champion else "",
         registry_checked_at=champion.checked_at if champion else None,
         rejected=champion.rejected if champion else None,

@@ -31,7 +31,7 @@ _SECONDS = np.array([8.0, 45.0, 35.0, 25.0, 12.0])
 _IN_A_HURRY = 0.45
 """Factor on the time that a ring takes: its forms are prepared."""
 
-_SHARED_DEVICE, _SHARED_NETWORK, _SHARED_PERSON = 0.8, 0.75, 0.5
+_SHARED_DEVICE, _SHARED_NETWORK, _SHARED_PERSON, _SHARED_ADDRESS = 0.8, 0.75, 0.5, 0.6
 _PUBLIC_NETWORK = 0.04
 _PUBLIC_NETWORKS_EACH = 5
 
@@ -79,6 +79,7 @@ def event_table(
             "applicant_key": pick(person, loan),
             "device_key": pick(device, loan),
             "ip_key": pick(network, loan),
+            "address_key": pick(_addresses(config.rng("platform addresses", block), firms, loans, rings), loan),
             "event_time": moment(happened),
             "available_at": moment(happened + rng.integers(1, 6, count)),
         },
@@ -111,6 +112,15 @@ def _until_the_end(loan: Ints, seconds: Floats) -> Ints:
     rest = np.concatenate([total[1:], [0.0]])[last]
     group = np.cumsum(np.concatenate([[False], loan[1:] != loan[:-1]]))[: len(loan)]
     return (total - rest[group]).astype(np.int64) if len(loan) else np.zeros(0, dtype=np.int64)
+
+
+def _addresses(rng: np.random.Generator, firms: Enterprises, loans: Loans, rings: Rings) -> pa.Array:
+    """Keyed hash of the address that each application (loans) gives: the enterprise's own, or a ring's."""
+    shared = (rng.random(len(loans)) < _SHARED_ADDRESS) & (rings.of_loan >= 0)
+    return pick(
+        random_keys(rng, len(firms) + rings.count),
+        np.where(shared, len(firms) + rings.of_loan, loans.firm),
+    )
 
 
 def _shared_keys(

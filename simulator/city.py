@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 MANIFEST = "manifest.json"
+BEGIN_ANEW = (
+    "What was pulled from it does not fit another one: `make clean` clears the home, and `make demo` begins anew. "
+    "`credit301 simulate --force` replaces the city alone. "
+    "已拉取的旧数据不能与新城市混用：先 `make clean` 清空，再 `make demo`；`credit301 simulate --force` 只替换城市。"
+)
 _PERFORMANCE_MONTHS = 12
 
 
@@ -273,7 +278,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     if manifest.get("format") != FORMAT:
         raise SourceError(
             f"The city in {directory} has format {manifest.get('format')}, this version reads {FORMAT}.",
-            hint="Run `credit301 simulate --force`.",
+            hint=BEGIN_ANEW,
         )
     return manifest
 

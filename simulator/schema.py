@@ -108,7 +108,8 @@ SCHEMAS: dict[str, pa.Schema] = {
         [
             ("event_id", TEXT), ("uscc", TEXT), ("application_id", TEXT), ("event_kind", TEXT), ("page_step", TEXT),
             ("verification_kind", TEXT), ("verification_result", TEXT), ("edit_count", COUNT),
-            ("duration_seconds", COUNT), ("applicant_key", TEXT), ("device_key", TEXT), ("ip_key", TEXT), *_TIMES,
+            ("duration_seconds", COUNT), ("applicant_key", TEXT), ("device_key", TEXT), ("ip_key", TEXT),
+            ("address_key", TEXT), *_TIMES,
         ]
     ),
 }  # fmt: skip

@@ -34,14 +34,16 @@ def simulate(
 ) -> dict[str, Any]:
     """Make a city that does not exist: its enterprises, their records, their loans (生成一座模拟城市).
 
-    A city of the same configuration that is already there is kept as it is.
+    A city of the same configuration that is already there is kept as it is; one that an earlier version wrote, and that
+    nothing was pulled from, is replaced.
 
     Raises:
         ConfigError: the city cannot be made so, or another one is there and `force` was not given.
+        SourceError: what was pulled comes from a city that an earlier version wrote.
     """
     from credit301 import console
-    from credit301.errors import ConfigError, NotFound
-    from simulator.city import read_manifest, write_city
+    from credit301.errors import ConfigError, NotFound, SourceError
+    from simulator.city import BEGIN_ANEW, read_manifest, write_city
     from simulator.config import CityConfig
     from simulator.drops import write_drops
 
@@ -53,10 +55,15 @@ def simulate(
         present = read_manifest(directory) if not force else None
     except NotFound:
         present = None
-    if present and (present["fingerprint"], present["increment"]) != (config.fingerprint, increment):
-        raise ConfigError(
-            f"Another city is in {directory}: {present['config']}.", hint="Use --force to replace it by the new one."
+    except SourceError:
+        if drops is not None or any(workspace.paths.inbox.glob("*/*")) or any(workspace.paths.landing.glob("*/*")):
+            raise
+        console.say(
+            "replacing a city of another format, from which nothing was pulled 替换旧格式的城市（尚未拉取数据）"
         )
+        present = None
+    if present and (present["fingerprint"], present["increment"]) != (config.fingerprint, increment):
+        raise ConfigError(f"Another city is in {directory}: {present['config']}.", hint=BEGIN_ANEW)
     if not present:
         console.say(f"making {enterprises:,} enterprises with {months} months of history (seed {seed})")
     make = write_city if drops is None else partial(write_drops, increment=increment)

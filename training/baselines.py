@@ -1,4 +1,4 @@
-"""What the ensemble is held against: one LightGBM on every column, and a logistic regression."""
+"""What the ensemble is held against: one LightGBM on every column, also without a source, and a logistic regression."""
 
 from __future__ import annotations
 
@@ -21,15 +21,31 @@ LOGISTIC = "logistic"
 
 def one_lightgbm(
     data: TrainingSet, fold: Fold, plan: Plan, specs: tuple[ModelSpec, ...], *, threads: int
-) -> np.ndarray:
-    """Probabilities on ``fold.test`` of one LightGBM on all columns, fitted as a sub-model is."""
+) -> tuple[np.ndarray, int]:
+    """One LightGBM on all columns, fitted as a sub-model is: probabilities on ``fold.test``, and its number of trees.
+
+    Where it can learn nothing, the training rows' rate of defaults, and no tree.
+    """
     spec = pooled_spec(ONE_LIGHTGBM, specs)
     folds = inner_folds(data, fold.train, plan)
     fitted = submodels.fit(data, fold.train, folds, spec, seed=plan.seed, threads=threads)
-    rate = data.labels[fold.train].mean()
-    if fitted is None:
+    return _probability(data, fold, None if fitted is None else fitted.model), fitted.model.trees if fitted else 0
+
+
+def retrained(
+    data: TrainingSet, fold: Fold, specs: tuple[ModelSpec, ...], *, trees: int, seed: int, threads: int
+) -> np.ndarray:
+    """Probabilities on ``fold.test`` of one LightGBM on the columns of ``specs`` with a given number of trees."""
+    spec = pooled_spec(ONE_LIGHTGBM, specs)
+    model = submodels.refit(data, fold.train, spec, trees=trees, seed=seed, threads=threads) if trees else None
+    return _probability(data, fold, model)
+
+
+def _probability(data: TrainingSet, fold: Fold, model: submodels.SubModel | None) -> np.ndarray:
+    rate = float(data.labels[fold.train].mean())
+    if model is None:
         return np.full(len(fold.test), rate)
-    probability = expit(fitted.model.logits(data.frame.iloc[fold.test]))
+    probability = expit(model.logits(data.frame.iloc[fold.test]))
     return np.where(np.isnan(probability), rate, probability)
 
 

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from credit301.contracts.model import Feature
+from credit301.derive.features import view_spec
 from credit301.domain.text import Text
+from credit301.features.windows.definition import window_names
+from credit301.model import additive
 from credit301.model.bundle import (
+    AdditiveTerm,
     Bundle,
     Ensemble,
     FeatureSpec,
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
     from credit301.workspace import Workspace
     from training.fitting import FittedEnsemble
     from training.submodels import Categories
+
+COLUMNS, SUMS = "models/additive.json", "models/additive.npy"
 
 
 def assemble(
@@ -53,6 +59,8 @@ def assemble(
     """
     contracts = workspace.featured()
     files = {_model_file(source.model.spec.name): source.model.text.encode("utf-8") for source in fitted.sources}
+    if fitted.additive is not None:
+        files[COLUMNS], files[SUMS] = additive.write(fitted.additive.spec, fitted.additive.sums)
     manifest = Manifest(
         workspace=workspace.name,
         version=version,
@@ -71,16 +79,7 @@ def assemble(
             )
             for source in fitted.sources
         ),
-        ensemble=Ensemble(
-            kind="logistic",
-            intercept=fitted.stack.intercept,
-            terms=tuple(
-                Term(submodel=source.model.spec.name, weight=float(weight), missing_logit=float(constant))
-                for source, weight, constant in zip(
-                    fitted.sources, fitted.stack.weights, fitted.stack.missing_logits, strict=True
-                )
-            ),
-        ),
+        ensemble=_ensemble(fitted),
         calibration=fitted.calibration,
         scale=Scale(),
         reasons={f"{c.name}:{f.name}": _reason(f) for c in contracts for f in c.features},
@@ -88,8 +87,23 @@ def assemble(
         policy=policy or {},
         metrics=metrics or {},
         feature_version=feature_version(workspace),
+        windows=window_names(workspace),
     )
     return manifest, files
+
+
+def _ensemble(fitted: FittedEnsemble) -> Ensemble:
+    stack = fitted.stack
+    weights, constants = stack.weights.tolist(), stack.missing_logits.tolist()
+    return Ensemble(
+        kind="logistic",
+        intercept=stack.intercept,
+        terms=tuple(
+            Term(submodel=source.model.spec.name, weight=weight, missing_logit=constant)
+            for source, weight, constant in zip(fitted.sources, weights, constants, strict=False)
+        ),
+        additive=None if fitted.additive is None else AdditiveTerm(weight=weights[-1], columns=COLUMNS, sums=SUMS),
+    )
 
 
 def in_memory(manifest: Manifest, files: dict[str, bytes]) -> Bundle:
@@ -141,6 +155,8 @@ def _view(contract: Contract, categories: Categories) -> ViewSpec:
             for feature in contract.features
         ),
         title=_text(contract.title),
+        field=view_spec(contract).field,
+        ttl_seconds=contract.online.ttl_seconds,
     )
 
 

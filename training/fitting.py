@@ -1,18 +1,26 @@
-"""The whole model on one set of rows: sub-models, the stack over their out-of-fold log-odds, calibration."""
+"""The whole model on one set of rows: sub-models, additive model, the stack over their log-odds, calibration."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from credit301.errors import ModelError
 from credit301.model.bundle import Calibration
-from training import calibration, ensemble, submodels
+from training import additive, calibration, ensemble, submodels
+from training.additive import FittedAdditive
 from training.dataset import TrainingSet
-from training.specs import ModelSpec
+from training.specs import ModelSpec, pooled_spec
 from training.splits import Fold, Plan, inner_folds
-from training.submodels import Fitted
+from training.submodels import Fitted, categories_of, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ADDITIVE = "additive"
 
 
 @dataclass(frozen=True)
@@ -36,10 +44,12 @@ class Combined:
 class FittedEnsemble:
     """A fitted model, and the sub-models of each dimension combined in the same way.
 
-    ``skipped`` names the sources that had too few outcomes to learn from.
+    ``whole`` has the sub-models as members in their order and after them, where there is one, the ``additive`` model
+    over all their sources. ``skipped`` names the sources that had too few outcomes to learn from.
     """
 
     sources: tuple[Fitted, ...]
+    additive: FittedAdditive | None
     whole: Combined
     dimensions: dict[str, Combined]
     skipped: tuple[str, ...]
@@ -61,23 +71,36 @@ class FittedEnsemble:
 
 
 def fit(
-    data: TrainingSet, rows: np.ndarray, plan: Plan, specs: tuple[ModelSpec, ...], *, threads: int
+    data: TrainingSet,
+    rows: np.ndarray,
+    plan: Plan,
+    specs: tuple[ModelSpec, ...],
+    *,
+    threads: int,
+    tuned: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> FittedEnsemble:
-    """Fit on ``rows`` of ``data`` only; nothing is learnt from any other row.
+    """Fit on ``rows`` of ``data`` only; nothing is learnt from any other row. ``tuned`` changes sub-models' parameters.
 
     Raises:
         ModelError: no source has enough outcomes.
     """
     folds = inner_folds(data, rows, plan)
-    tried = {spec.name: submodels.fit(data, rows, folds, spec, seed=plan.seed, threads=threads) for spec in specs}
+    tried = {
+        spec.name: submodels.fit(
+            data, rows, folds, spec, seed=plan.seed, threads=threads, changed=tuned.get(spec.name, {})
+        )
+        for spec in specs
+    }
     sources = tuple(fitted for fitted in tried.values() if fitted is not None)
     if not sources:
         raise ModelError("No source has data on enough defaults.", hint="Wait for more outcomes, or add a source.")
     block = _blocks(len(data), folds)
+    whole, over_all = _additive(data, rows, folds, pooled_spec(ADDITIVE, (f.model.spec for f in sources)))
     dimensions = dict.fromkeys(fitted.model.spec.dimension for fitted in sources)
     return FittedEnsemble(
         sources=sources,
-        whole=_combine(data, sources, block),
+        additive=whole,
+        whole=_combine(data, sources, block, over_all),
         dimensions={
             name: _combine(data, tuple(f for f in sources if f.model.spec.dimension == name), block)
             for name in dimensions
@@ -86,13 +109,36 @@ def fit(
     )
 
 
-def _combine(data: TrainingSet, sources: tuple[Fitted, ...], block: np.ndarray) -> Combined:
+def _additive(
+    data: TrainingSet, rows: np.ndarray, folds: tuple[Fold, ...], spec: ModelSpec
+) -> tuple[FittedAdditive | None, np.ndarray | None]:
+    """The additive model on ``rows``, and its out-of-fold log-odds, shape (len(data),), NaN where no fold scored."""
+    categories = categories_of(data.frame.iloc[rows], (item.column for item in spec.inputs if item.category))
+    matrix, labels = encode(data.frame, spec, categories), data.labels
+    whole = additive.fit(matrix[rows], labels[rows], spec)
+    if whole is None:
+        return None, None
+    out_of_fold = np.full(len(data), np.nan)
+    for fold in folds:
+        fitted = additive.fit(matrix[fold.train], labels[fold.train], spec)
+        if fitted is not None:
+            out_of_fold[fold.test] = additive.logits(fitted, matrix[fold.test])
+    return whole, out_of_fold
+
+
+def _combine(
+    data: TrainingSet, sources: tuple[Fitted, ...], block: np.ndarray, over_all: np.ndarray | None = None
+) -> Combined:
     """``sources`` combined on the rows that a fold tested (``block``) and of which any of them knows something."""
-    logits = np.column_stack([fitted.out_of_fold for fitted in sources])
-    usable = (block >= 0) & ~np.isnan(logits).all(axis=1)
-    logits, labels, block = logits[usable], data.labels[usable], block[usable]
+    names = [fitted.model.spec.name for fitted in sources]
+    columns = [fitted.out_of_fold for fitted in sources]
+    known = ~np.isnan(np.column_stack(columns)).all(axis=1)
+    if over_all is not None:
+        names, columns, known = [*names, ADDITIVE], [*columns, over_all], known & ~np.isnan(over_all)
+    usable = (block >= 0) & known
+    logits, labels, block = np.column_stack(columns)[usable], data.labels[usable], block[usable]
     return Combined(
-        members=tuple(fitted.model.spec.name for fitted in sources),
+        members=tuple(names),
         stack=ensemble.fit(logits, labels),
         calibration=calibration.fit(_cross_fitted(logits, labels, block), labels, block),
         rows=int(usable.sum()),

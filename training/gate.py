@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from credit301.errors import Credit301Error, ModelError, NotFound
 from credit301.model import bundle as bundles
-from training import gate_checks, gate_rules, promotion_log, registry, tracking
-from training.gate_checks import Candidate, Check
+from credit301.model import promotions
+from training import gate_checks, gate_rules, registry, tracking
+from training.gate_checks import Candidate
+from training.gate_result import Check
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,6 +33,12 @@ TITLES = {
     "champion": ("不劣于现任冠军", "not worse than the champion"),
     "parity": ("MLflow 模型与评分器一致", "MLflow model equals scorer"),
     "latency": ("评分耗时", "scoring latency"),
+    "speed": ("单笔评分耗时中位数", "median time of one row"),
+    "stability_training": ("评分稳定性：对比训练样本", "score stability: against training"),
+    "stability_champion": ("评分稳定性：对比现任冠军", "score stability: against the champion"),
+    "fairness_approval": ("公平性：守约企业通过率", "fairness: approvals of good payers"),
+    "fairness_auc": ("公平性：各群体 AUC", "fairness: AUC by group"),
+    "fairness_calibration": ("公平性：各群体校准", "fairness: calibration by group"),
     "lost_sources": ("缺任一数据源仍可评分", "scores without any one source"),
     "feature_plan": ("特征与契约一致", "features as in the contracts"),
     "forbidden_attributes": ("无禁用属性", "no forbidden attributes"),
@@ -151,11 +159,17 @@ def _examine(
     from mlflow.exceptions import MlflowException
 
     try:
-        bundle = _bundle(client, version, folder / "candidate")
+        bundle = bundle_of(client, version, folder / "candidate")
         integrity = Check("bundle_integrity", passed=True, value=bundle.sha256[:12], limit="as registered")
         rows = tracking.read_test_rows(client, version.run_id, folder)
         candidate = Candidate(
-            workspace, rules, bundle, rows, _pyfunc(version), _champion(client, workspace, version, folder / "champion")
+            workspace,
+            rules,
+            bundle,
+            rows,
+            _pyfunc(version),
+            _champion(client, workspace, version, folder / "champion"),
+            tracking.read_reference_rows(client, version.run_id, folder),
         )
     except (Credit301Error, MlflowException, OSError) as error:
         if not where.local and not registry.is_up(where.uri):
@@ -173,8 +187,12 @@ def _broken(name: str, error: Exception) -> Check:
     return Check(name, passed=False, value="failed", limit="-", zh=f"{zh}失败：{text}", en=f"{en} failed: {text}")
 
 
-def _bundle(client: MlflowClient, version: ModelVersion, folder: Path) -> Bundle:
-    """The version's bundle as MLflow keeps it, verified against the digest in the version's tag."""
+def bundle_of(client: MlflowClient, version: ModelVersion, folder: Path) -> Bundle:
+    """The version's bundle as MLflow keeps it, verified against the digest in the version's tag.
+
+    Raises:
+        ModelError: it has no digest, or is another one.
+    """
     digest = version.tags.get(registry.TAG_SHA256)
     if not digest:
         raise ModelError(f"The version has no tag {registry.TAG_SHA256}.", hint="Register it with: credit301 train.")
@@ -184,13 +202,14 @@ def _bundle(client: MlflowClient, version: ModelVersion, folder: Path) -> Bundle
 
 def _champion(client: MlflowClient, workspace: Workspace, version: ModelVersion, folder: Path) -> Bundle | None:
     """The bundle of the last version that passed, other than ``version``: the champion to be measured against."""
-    number = promotion_log.last_good(workspace)
-    if number is None or number == str(version.version):
+    holder = promotions.holder(promotions.read(workspace))
+    if holder is None or holder.version == str(version.version):
         return None
+    number = holder.version
     from mlflow.exceptions import MlflowException
 
     try:
-        return _bundle(client, client.get_model_version(registry.ensemble_name(workspace), number), folder)
+        return bundle_of(client, client.get_model_version(registry.ensemble_name(workspace), number), folder)
     except (ModelError, MlflowException):
         # A champion that can no longer be read measures nobody; the endpoint does not take it either.
         return None

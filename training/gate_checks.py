@@ -13,8 +13,9 @@ from credit301.contracts.model import Classification
 from credit301.domain import policy
 from credit301.errors import ModelError
 from credit301.model.scorer import Scorer
-from training import bundling, metrics
+from training import bundling, gate_population, metrics
 from training.frames import columns, matrix
+from training.gate_result import LABEL, Check
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,26 +26,14 @@ if TYPE_CHECKING:
 
 PARITY = 1e-9
 LATENCY_CALLS = 200
-LABEL = "label"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check: what was found, what it had to be, and, where it failed, why, in both languages."""
-
-    name: str
-    passed: bool
-    value: str
-    limit: str
-    zh: str = ""
-    en: str = ""
 
 
 @dataclass(frozen=True)
 class Candidate:
     """A version under examination: its verified bundle, the tested rows, and the champion's bundle, if there is one.
 
-    ``predict`` is the registered MLflow model: raw features to a frame with ``probability``.
+    ``predict`` is the registered MLflow model: raw features to a frame with ``probability``. ``reference``: rows that
+    it learnt from, ``None`` where it was tested by folds, on those same rows.
     """
 
     workspace: Workspace
@@ -53,6 +42,7 @@ class Candidate:
     rows: pd.DataFrame
     predict: Callable[[pd.DataFrame], pd.DataFrame]
     champion: Bundle | None
+    reference: pd.DataFrame | None = None
 
     @property
     def recorded(self) -> dict[str, Any]:
@@ -70,7 +60,8 @@ def run(candidate: Candidate) -> list[Check]:
         _brier(candidate, found),
         _champion(candidate, found),
         _parity(candidate, scorer, vectors),
-        _latency(candidate.rules, scorer, vectors),
+        *_speed(candidate.rules, scorer, vectors),
+        *gate_population.run(candidate),
         _lost_sources(scorer, vectors),
         _plan(candidate),
         _forbidden(candidate),
@@ -162,22 +153,37 @@ def _parity(candidate: Candidate, scorer: Scorer, vectors: np.ndarray) -> Check:
     )
 
 
-def _latency(rules: Rules, scorer: Scorer, vectors: np.ndarray) -> Check:
+def _speed(rules: Rules, scorer: Scorer, vectors: np.ndarray) -> Iterable[Check]:
+    """One row at a time, with its contributions, as the endpoint scores: the slowest and the usual.
+
+    In processor time of the thread: what else the gate's machine does is not the model's fault.
+    """
     known = vectors[~np.isnan(vectors).all(axis=1)]
+    scorer.score(known[0])  # what is made at the first call is made before the first applicant comes
     taken = []
     for call in range(LATENCY_CALLS):
-        start = time.perf_counter()
+        start = time.thread_time()
         scorer.score(known[call % len(known)])
-        taken.append((time.perf_counter() - start) * 1000)
-    p99 = float(np.percentile(taken, 99))
+        taken.append((time.thread_time() - start) * 1000)
+    p99, usual = float(np.percentile(taken, 99)), float(np.median(taken)) * 1000
     passed = p99 <= rules.maximum_latency_ms_p99
-    return Check(
+    yield Check(
         "latency",
         passed=passed,
         value=f"{p99:.2f} ms (p99)",
         limit=f"<= {rules.maximum_latency_ms_p99:g} ms",
         zh="" if passed else f"单笔评分耗时 {p99:.1f} 毫秒（p99）超过上限",
         en="" if passed else f"one row takes {p99:.1f} ms (p99), above the ceiling",
+    )
+    most = rules.maximum_microseconds_per_row
+    passed = most is None or usual <= most
+    yield Check(
+        "speed",
+        passed=passed,
+        value=f"{usual:.0f} µs (p50)",
+        limit=gate_population.NOT_ASKED if most is None else f"<= {most:g} µs",
+        zh="" if passed else f"单笔评分通常耗时 {usual:.0f} 微秒，高于上限 {most:g}",
+        en="" if passed else f"one row usually takes {usual:.0f} µs, above the ceiling of {most:g}",
     )
 
 

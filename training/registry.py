@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from credit301.workspace import Workspace
 
-CHAMPION = "champion"
 TAG_SHA256 = "credit301.bundle_sha256"
 TAG_DIRECTORY = "credit301.bundle_dir"
 TAG_DATA_AS_OF = "credit301.data_as_of"
@@ -29,6 +28,8 @@ TAG_VERSION = "credit301.bundle_version"
 TAG_GATE = "credit301.gate"
 TAG_REASON = "credit301.gate_reason"
 TAG_REPORT = "credit301.gate_report"
+TAG_APPROVAL = "credit301.approval"
+TAG_PROMOTION = "credit301.promotion"
 PASSED, REFUSED = "passed", "refused"
 
 # Nothing calls out: no telemetry, no look-up of packages, and a local server is not asked for through a proxy.
@@ -132,14 +133,14 @@ class RestRegistry:
         self.name = name
         self._client = httpx.Client(base_url=f"{address.rstrip('/')}/api/2.0/mlflow", timeout=10.0, trust_env=False)
 
-    def champion(self) -> str | None:
-        """Version that has the alias; ``None`` where no version has it, or the model does not exist yet."""
+    def aliases(self) -> dict[str, str]:
+        """Version by alias; empty where the model does not exist yet."""
         answer = self._client.get("/registered-models/get", params={"name": self.name})
         if answer.status_code == httpx.codes.NOT_FOUND:
-            return None
+            return {}
         answer.raise_for_status()
-        aliases = answer.json()["registered_model"].get("aliases", [])
-        return next((str(item["version"]) for item in aliases if item["alias"] == CHAMPION), None)
+        found = answer.json()["registered_model"].get("aliases", [])
+        return {str(item["alias"]): str(item["version"]) for item in found}
 
     def version(self, number: str) -> tuple[dict[str, Any], dict[str, str]] | None:
         """A version and its tags; ``None`` where there is no such version."""
@@ -150,13 +151,18 @@ class RestRegistry:
         found: dict[str, Any] = answer.json()["model_version"]
         return found, {tag["key"]: tag["value"] for tag in found.get("tags", [])}
 
-    def set_champion(self, number: str | None) -> None:
+    def set_alias(self, alias: str, number: str | None) -> None:
         """Give the alias to a version, or take it away."""
-        path, body = "/registered-models/alias", {"name": self.name, "alias": CHAMPION}
+        path, body = "/registered-models/alias", {"name": self.name, "alias": alias}
         if number is None:
             self._client.request("DELETE", path, json=body).raise_for_status()
         else:
             self._client.post(path, json={**body, "version": number}).raise_for_status()
+
+    def set_tag(self, number: str, key: str, value: str) -> None:
+        """Write a tag on a version."""
+        body = {"name": self.name, "version": number, "key": key, "value": value}
+        self._client.post("/model-versions/set-tag", json=body).raise_for_status()
 
     def close(self) -> None:
         """Close the connection."""

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pandas as pd
 
-from credit301.console import show_table
+from credit301.console import say, show_table
 from credit301.errors import NotFound
+from credit301.model.bundle import Scale
+from training import verdict
 from training.specs import column
 
 if TYPE_CHECKING:
@@ -24,18 +26,28 @@ if TYPE_CHECKING:
 FILE = "training.json"
 COLUMNS = ("name", "level", "auc", "auc_spread", "ks", "brier")
 HEADINGS = ("model 模型", "level 层级", "AUC", "± AUC", "KS", "Brier")
+REDUCED_HEADINGS = (
+    "lost 缺失来源",
+    "ensemble 集成 AUC",
+    "one LightGBM trained without it 重训对照 AUC",
+    "difference 差",
+)
 LEVELS = {"source": "数据源", "dimension": "维度", "ensemble": "集成", "baseline": "对照", "limit": "上限"}
 TITLES = {
     "ensemble": {"zh": "集成模型", "en": "ensemble"},
     "one_lightgbm": {"zh": "全部字段单一 LightGBM", "en": "one LightGBM on all columns"},
     "logistic": {"zh": "逻辑回归", "en": "logistic regression"},
+    "scorecard": {"zh": "评分卡", "en": "logistic scorecard (optbinning)"},
     "bayes_limit": {"zh": "模拟真值上限", "en": "the simulator's own probabilities"},
 }
 LIMIT = {"name": "bayes_limit", "level": "limit", "title": TITLES["bayes_limit"]}
 
 
 def summarize(workspace: Workspace, data: TrainingSet, evaluation: Evaluation) -> dict[str, Any]:
-    """The results of a training: ``workspace``, ``rows``, ``test_rows``, ``split``, ``sources`` and ``models``."""
+    """The results of a training: ``workspace``, ``rows``, ``test_rows``, ``split``, ``sources`` and ``models``.
+
+    Beside them ``against`` each peer, ``reduced`` to subsets of the sources, ``calibration``, the points' ``scale``.
+    """
     models = [
         {
             "name": model.name,
@@ -52,6 +64,10 @@ def summarize(workspace: Workspace, data: TrainingSet, evaluation: Evaluation) -
         "split": _split(data, evaluation),
         "sources": _sources(workspace, data, evaluation),
         "models": models,
+        "against": verdict.against(evaluation),
+        "reduced": verdict.reduced(evaluation),
+        "calibration": verdict.calibration(evaluation),
+        "scale": {name: getattr(Scale(), name) for name in Scale.__struct_fields__},
     }
 
 
@@ -108,7 +124,18 @@ def table(results: dict[str, Any]) -> dict[str, Any]:
     split = ", ".join(f"{name} {value}" for name, value in results["split"].items() if name != "kind")
     title = f"{results['workspace']}: {results['rows']} labelled 有标签样本, {results['test_rows']} tested 测试样本"
     show_table(f"{title}; split 划分 {results['split']['kind']}: {split}", HEADINGS, rows)
+    show_reduced(results)
+    for text in results.get("verdict", {}).values():
+        say(text)
     return results
+
+
+def show_reduced(results: dict[str, Any]) -> None:
+    """Print what the ensemble is worth without each source, beside the peer trained without it."""
+    lost = [item for item in results.get("reduced", []) if item["peer"] is not None]
+    if lost:
+        rows = [(item["lost"][0], item["auc"], item["peer"], round(item["auc"] - item["peer"], 6)) for item in lost]
+        show_table("without one source 缺一来源（不重训）", REDUCED_HEADINGS, rows)
 
 
 def write(workspace: Workspace, results: dict[str, Any], figures: dict[str, bytes]) -> Path:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from credit301.contracts.model import Aggregation
 from credit301.derive.features import SubModelSpec, submodel_specs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from credit301.workspace import Workspace
+
+ELAPSED = {Aggregation.RECENCY_DAYS, Aggregation.AGE_DAYS}
 
 
 def column(view: str, feature: str) -> str:
@@ -20,12 +23,16 @@ def column(view: str, feature: str) -> str:
 
 @dataclass(frozen=True)
 class Input:
-    """One column of a model; ``monotone`` says how risk may move with it (1 up, -1 down, 0 either way)."""
+    """One column of a model; ``monotone`` says how risk may move with it (1 up, -1 down, 0 either way).
+
+    ``elapsed`` tells that it counts days since something: a number below zero is something that had yet to happen.
+    """
 
     view: str
     name: str
     category: bool
     monotone: int
+    elapsed: bool = False
 
     @property
     def column(self) -> str:
@@ -54,7 +61,7 @@ def pooled_spec(name: str, specs: Iterable[ModelSpec]) -> ModelSpec:
 
 def _model(spec: SubModelSpec) -> ModelSpec:
     inputs = tuple(
-        Input(spec.name, feature.name, feature.kind == "category", direction)
+        Input(spec.name, feature.name, feature.kind == "category", direction, feature.aggregation in ELAPSED)
         for feature, direction in zip(spec.features, spec.monotone, strict=True)
     )
     return ModelSpec(spec.name, spec.dimension, inputs)

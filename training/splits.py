@@ -15,6 +15,9 @@ MINIMUM_PER_CLASS = 5
 FORWARD_PER_CLASS = 200
 """Defaults, and others, that a forward block needs in its past; with fewer, measured, the final model ranks worse."""
 MINIMUM_FOLDS = 2
+MANY_ROWS = 200_000
+"""Rows from which two blocks forward in time tell as much as five: half of them are tested either way."""
+
 FIRST_BLOCK = 0.5
 """Share of the rows before the first forward block: a model with less of a past is not like the final one."""
 
@@ -128,7 +131,8 @@ def inner_folds(data: TrainingSet, rows: np.ndarray, plan: Plan) -> tuple[Fold, 
     final one that the stack and the calibration learnt from them do not fit it.
     """
     if plan.kind == "time":
-        forward = forward_folds(data, rows, plan.folds)
+        folds = plan.folds if len(rows) < MANY_ROWS else MINIMUM_FOLDS
+        forward = forward_folds(data, rows, folds)
         if len(forward) >= MINIMUM_FOLDS:
             return forward
     return grouped_folds(data, rows, plan.folds, plan.seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import lightgbm
@@ -14,7 +15,7 @@ from training.dataset import TrainingSet
 from training.splits import MINIMUM_PER_CLASS, Fold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import pandas as pd
 
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 
 FEW_POSITIVES, SOME_POSITIVES = 60, 600
 """Defaults below which trees are kept very small, and small."""
+
+LEAVES = 9
+"""Most leaves of a tree: with eight questions it is looked up when scored (:mod:`credit301.model.forest`)."""
+
+STUMP = 2
+PATIENCE = 50
+"""Trees without a better loss on a fold's test after which no more are tried there."""
 
 MANY_ROWS = 50_000
 CLASSES = 2
@@ -52,10 +60,14 @@ class SubModel:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A sub-model with its out-of-fold log-odds, shape (rows of the training set,); NaN where no fold scored."""
+    """A sub-model with its out-of-fold log-odds, shape (rows of the training set,); NaN where no fold scored.
+
+    ``loss`` is the mean log-loss over the folds' tests; NaN where there was none.
+    """
 
     model: SubModel
     out_of_fold: np.ndarray
+    loss: float = float("nan")
 
 
 def encode(frame: pd.DataFrame, spec: ModelSpec, categories: Categories) -> np.ndarray:
@@ -91,7 +103,7 @@ def parameters(positives: int, rows: int, spec: ModelSpec, seed: int, threads: i
     elif positives < SOME_POSITIVES:
         size = {"num_leaves": 7, "max_depth": 4, "min_data_in_leaf": max(20, rows // 100), "lambda_l2": 5.0}
     else:
-        size = {"num_leaves": 15, "max_depth": 6, "min_data_in_leaf": max(40, rows // 500), "lambda_l2": 5.0}
+        size = {"num_leaves": LEAVES, "max_depth": 6, "min_data_in_leaf": max(40, rows // 500), "lambda_l2": 5.0}
     return {
         "objective": "binary",
         "metric": "binary_logloss",
@@ -120,12 +132,20 @@ def rounds(positives: int) -> int:
 
 
 def fit(
-    data: TrainingSet, rows: np.ndarray, folds: tuple[Fold, ...], spec: ModelSpec, *, seed: int, threads: int
+    data: TrainingSet,
+    rows: np.ndarray,
+    folds: tuple[Fold, ...],
+    spec: ModelSpec,
+    *,
+    seed: int,
+    threads: int,
+    changed: Mapping[str, Any] = MappingProxyType({}),
 ) -> Fitted | None:
     """Fit ``spec`` on ``rows``; its number of trees is the one with the least log-loss over the ``folds``.
 
     Rows on which the source has no data are not trained on. The out-of-fold log-odds of a row come from a model that
-    saw neither it nor any other row of its entity (the folds see to that).
+    saw neither it nor any other row of its entity (the folds see to that). ``changed`` are parameters that are to
+    differ from the usual ones.
 
     Returns:
         ``None`` where the source has data on fewer than five defaults or five others, or where the folds could score
@@ -139,7 +159,7 @@ def fit(
     positives = int(labels[mine].sum())
     if min(positives, len(mine) - positives) < MINIMUM_PER_CLASS:
         return None
-    chosen = parameters(positives, len(mine), spec, seed, threads)
+    chosen = {**parameters(positives, len(mine), spec, seed, threads), **changed}
     most = rounds(positives)
     loss, weight = np.zeros(most), 0
     members: list[tuple[lightgbm.Booster, np.ndarray]] = []
@@ -160,7 +180,23 @@ def fit(
         return None
     final, _ = _train(matrix, labels, mine, mine[:0], spec, chosen, trees)
     model = SubModel(spec, final.model_to_string(), categories, trees, len(mine), positives, chosen)
-    return Fitted(model, out_of_fold)
+    return Fitted(model, out_of_fold, float(loss[trees - 1] / weight) if weight else float("nan"))
+
+
+def refit(
+    data: TrainingSet, rows: np.ndarray, spec: ModelSpec, *, trees: int, seed: int, threads: int
+) -> SubModel | None:
+    """Fit ``spec`` on ``rows`` with a number of trees that is known; ``None`` where :func:`fit` gives none."""
+    labels = data.labels
+    categories = categories_of(data.frame.iloc[rows], (item.column for item in spec.inputs if item.category))
+    matrix = encode(data.frame, spec, categories)
+    mine = rows[~np.isnan(matrix[rows]).all(axis=1)]
+    positives = int(labels[mine].sum())
+    if min(positives, len(mine) - positives) < MINIMUM_PER_CLASS:
+        return None
+    chosen = parameters(positives, len(mine), spec, seed, threads)
+    final, _ = _train(matrix, labels, mine, mine[:0], spec, chosen, trees)
+    return SubModel(spec, final.model_to_string(), categories, trees, len(mine), positives, chosen)
 
 
 def _train(
@@ -187,8 +223,8 @@ def _train(
         num_boost_round=trees,
         valid_sets=[lightgbm.Dataset(matrix[test], labels[test], reference=learn)],
         valid_names=["test"],
-        callbacks=[lightgbm.record_evaluation(record)],
+        callbacks=[lightgbm.record_evaluation(record), lightgbm.early_stopping(PATIENCE, verbose=False)],
     )
     curve = np.asarray(record["test"]["binary_logloss"])
-    # LightGBM stops by itself when no split is left; from there on the loss does not change.
+    # It stopped because no split is left, or because the loss rises: from there on it counts as it is then.
     return booster, np.concatenate([curve, np.full(trees - len(curve), curve[-1])])

@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from credit301.model.scorer import Scorer
 from training import registry
 from training.dataset import LABEL
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 MODEL_CODE = Path(__file__).with_name("pyfunc_model.py")
 TEST_ROWS = "gate/test.parquet"
+REFERENCE_ROWS = "gate/training.parquet"
+MOST_REFERENCE_ROWS = 20_000
 PROBABILITY = "out_of_fold_probability"
 
 
@@ -130,7 +134,7 @@ def _dataset(workspace: Workspace, data: TrainingSet) -> Any:
 
 
 def _write_files(folder: Path, data: TrainingSet, evaluation: Evaluation, plots: dict[str, bytes]) -> None:
-    """The plots, and the tested rows for the gate: features, label and probability, but not who they are."""
+    """The plots, and for the gate the tested rows and a sample of those learnt from, but not who they are."""
     (folder / "plots").mkdir()
     for name, content in plots.items():
         (folder / "plots" / name).write_bytes(content)
@@ -139,6 +143,11 @@ def _write_files(folder: Path, data: TrainingSet, evaluation: Evaluation, plots:
     path = folder / TEST_ROWS
     path.parent.mkdir()
     frame.to_parquet(path, index=False)
+    if not evaluation.plan.nested:
+        learnt = evaluation.plan.repeats[0][0].train
+        chosen = np.random.default_rng(evaluation.plan.seed).permutation(learnt)[:MOST_REFERENCE_ROWS]
+        features = data.features(chosen).assign(label=data.labels[chosen])
+        features.to_parquet(folder / REFERENCE_ROWS, index=False)
 
 
 def _log_source(workspace: Workspace, data: TrainingSet, evaluation: Evaluation, model: SubModel) -> None:
@@ -217,6 +226,16 @@ def read_test_rows(client: Any, run_id: str, folder: Path) -> pd.DataFrame:
     import pandas as pd
 
     return pd.read_parquet(client.download_artifacts(run_id, TEST_ROWS, str(folder)))
+
+
+def read_reference_rows(client: Any, run_id: str, folder: Path) -> pd.DataFrame | None:
+    """Rows that a run learnt from, without who they are; ``None`` where it was tested by folds."""
+    import pandas as pd
+
+    there = client.list_artifacts(run_id, str(Path(REFERENCE_ROWS).parent))
+    if not any(found.path == REFERENCE_ROWS for found in there):
+        return None
+    return pd.read_parquet(client.download_artifacts(run_id, REFERENCE_ROWS, str(folder)))
 
 
 def compact(value: Any) -> str:

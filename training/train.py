@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from credit301.console import say
 from credit301.errors import ModelError
 from credit301.model import bundle as bundles
-from training import bundling, evaluation, figures, registry, report, splits, tracking
+from training import bundling, evaluation, figures, leakage, registry, report, splits, tracking, tuning, verdict
 from training.dataset import TrainingSet, check_columns
 from training.specs import ModelSpec, source_specs
 
@@ -26,7 +26,15 @@ if TYPE_CHECKING:
 STATE = "training.json"
 
 
-def train(workspace: Workspace, data: TrainingSet, *, register: bool = True, force: bool = False) -> dict[str, Any]:
+def train(
+    workspace: Workspace,
+    data: TrainingSet,
+    *,
+    register: bool = True,
+    force: bool = False,
+    allow_leaks: bool = False,
+    tune: float = 0.0,
+) -> dict[str, Any]:
     """Train on ``data``, write the bundle and the report, and register the versions in MLflow.
 
     Args:
@@ -34,25 +42,30 @@ def train(workspace: Workspace, data: TrainingSet, *, register: bool = True, for
         data: labelled rows.
         register: log to MLflow and register; without, only the bundle and the report are written.
         force: also when nothing changed since the last training.
+        allow_leaks: also on columns that bear the marks of a leak.
+        tune: seconds in which better parameters of the sub-models are searched for.
 
     Returns:
         The summary with the table of models; ``skipped`` says whether it is the last training's.
 
     Raises:
-        ModelError: there are too few outcomes, the data does not fit the contracts, or there is nothing to learn.
+        ModelError: there are too few outcomes, the data does not fit the contracts, a column knows what nobody can
+            know at the decision, or there is nothing to learn.
     """
     split, specs = _declared(workspace)
     check_columns(data, specs)
+    if not allow_leaks:
+        leakage.check(data, specs)
     where = registry.target(workspace) if register else None
-    fingerprint = _fingerprint(workspace, data)
+    fingerprint = _fingerprint(workspace, data, tune)
     if not force and (last := _unchanged(workspace, fingerprint, where)) is not None:
         say(f"train: labels and features are those of {last['version']}; nothing to do (--force trains anyway).")
         return {**last, "skipped": True}
     started = time.perf_counter()
     known = _with_data(data, specs)
-    found = evaluation.evaluate(
-        workspace, known, splits.plan(known, split), specs, threads=workspace.settings.cpu_threads
-    )
+    plan, threads = splits.plan(known, split), workspace.settings.cpu_threads
+    tuned = tuning.tune(workspace, known, plan, specs, seconds=tune, threads=threads) if tune else {}
+    found = evaluation.evaluate(workspace, known, plan, specs, threads=threads, tuned=tuned)
     for name in found.fitted.skipped:
         say(f"train: {name} has data on too few outcomes for a model of its own. 该数据源标签样本过少，未建子模型。")
     results = report.summarize(workspace, known, found)
@@ -61,13 +74,20 @@ def train(workspace: Workspace, data: TrainingSet, *, register: bool = True, for
     bundle, directory = write_bundle(workspace, known, found, fingerprint, created)
     say(f"train: bundle {bundle.version} written after {time.perf_counter() - started:.1f} s.")
     plots = figures.figures(found.labels, found.ensemble.probability.mean(axis=0))
-    results |= {"limit": limit, "version": bundle.version, "bundle": str(directory), "registered": None}
+    results["limit"] = limit
+    results["verdict"] = verdict.words(results)
+    results |= {"version": bundle.version, "bundle": str(directory), "registered": None}
     if where is not None:
         registered = tracking.log(workspace, known, found, bundle, directory, plots, results, where)
         results["registered"] = {"name": registered.name, "version": registered.version, "at": where.uri}
         say(f"train: registered as version {registered.version} of {registered.name}.")
     results["seconds"] = round(time.perf_counter() - started, 1)
     report.write(workspace, results, plots)
+    # What a page needs of the models' life builds on this module.
+    from training import report_page
+
+    html = report_page.page(workspace, results, found.labels, found.ensemble.probability.mean(axis=0))
+    (workspace.paths.reports / report_page.PAGE).write_text(html, encoding="utf-8")
     _remember(workspace, fingerprint, results)
     return {**results, "skipped": False}
 
@@ -132,9 +152,10 @@ def _with_data(data: TrainingSet, specs: tuple[ModelSpec, ...]) -> TrainingSet:
     return TrainingSet(data.frame[known], data.entity)
 
 
-def _fingerprint(workspace: Workspace, data: TrainingSet) -> str:
-    """What a training depends on: the data, what the contracts say of it, split, policy, and the code's version."""
+def _fingerprint(workspace: Workspace, data: TrainingSet, tune: float) -> str:
+    """What a training depends on: data, what the contracts say of it, split, policy, search, and the code's version."""
     parts = [
+        str(tune),
         data.digest(),
         bundling.feature_version(workspace),
         _declared(workspace)[0].model_dump_json(),

@@ -19,6 +19,12 @@ def train(
         bool, typer.Option("--register/--no-register", help="Log to MLflow and register. 记录到 MLflow 并注册。")
     ] = True,
     force: Annotated[bool, typer.Option(help="Train although nothing changed. 数据未变也训练。")] = False,
+    tune: Annotated[
+        float, typer.Option(help="Seconds to search for better parameters; 0 does not. 调参时限（秒）。", min=0)
+    ] = 0.0,
+    allow_leaks: Annotated[
+        bool, typer.Option("--allow-leaks", help="Train on columns that look like leaks. 容许疑似泄漏的字段。")
+    ] = False,
 ) -> dict[str, Any]:
     """训练各数据源子模型、集成与校准。Train a model per source, the ensemble and its calibration."""
     from credit301.derive.features import submodel_specs
@@ -30,14 +36,25 @@ def train(
 
     models = [(Layer.SUBMODEL, spec.name) for spec in submodel_specs(workspace)]
     with recorded(workspace, "train", [*models, (Layer.ENSEMBLE, ENSEMBLE)]):
-        return run(workspace, TrainingSet.of(workspace), register=register, force=force)
+        data = TrainingSet.of(workspace)
+        return run(workspace, data, register=register, force=force, allow_leaks=allow_leaks, tune=tune)
 
 
-def report(workspace: Workspace) -> dict[str, Any]:
-    """打印最近一次训练的模型评估表。Print the table of models of the last training."""
+def report(
+    workspace: Workspace,
+    version: Annotated[
+        str | None, typer.Argument(help="Version or alias; default: the last trained. 版本或别名，默认最近训练的。")
+    ] = None,
+) -> dict[str, Any]:
+    """打印评估表，并生成该版本的模型卡与治理文件。Print the table of models, and write a version's model card."""
     from training.report import read, table
 
-    return table(read(workspace))
+    results = {} if version else table(read(workspace))
+    if not version and results["registered"] is None:
+        return results
+    from training.card import write
+
+    return {**results, **write(workspace, version or results["registered"]["version"])}
 
 
 def gate(workspace: Workspace, version: Version = None) -> dict[str, Any]:
@@ -49,20 +66,6 @@ def gate(workspace: Workspace, version: Version = None) -> dict[str, Any]:
     rows = [[" ".join(TITLES[c.name]), "passed" if c.passed else "refused", c.value, c.limit] for c in verdict.checks]
     show_table(f"version {verdict.version}", ("check", "result", "found", "required"), rows)
     return {"version": verdict.version, "passed": verdict.passed, "reason": verdict.reason}
-
-
-def promote(workspace: Workspace, version: Version = None) -> dict[str, Any]:
-    """通过准入检查后设为冠军模型。Make a version the champion if it passes the gate."""
-    from training.promotion import promote as run
-
-    return run(workspace, version)
-
-
-def rollback(workspace: Workspace) -> dict[str, Any]:
-    """回滚到上一个冠军模型。Make the champion before this one the champion again."""
-    from training.promotion import rollback as run
-
-    return run(workspace)
 
 
 def watch_promotions(workspace: Workspace) -> None:

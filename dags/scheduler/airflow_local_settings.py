@@ -1,12 +1,36 @@
 """Airflow imports this when a process starts whose ``PYTHONPATH`` names this folder: the scheduler's does.
 
 Tasks are forked from it. What nearly every task needs, and what takes seconds of a core to import, is loaded here once
-instead of once a task.
+instead of once a task; so are the contracts, which a process reads once as long as their text stays the same.
 """
 
 from __future__ import annotations
 
-import great_expectations.checkpoint
-import great_expectations.core.validation_definition  # noqa: F401
+import contextlib
+from importlib import import_module
+
+from credit301 import verbs
+from credit301.errors import Credit301Error
+from credit301.settings import get_settings
+from credit301.workspace import Workspace
 
 __all__: list[str] = []
+
+# What an ingest imports while it runs.
+MODULES = (
+    "airflow.sdk.execution_time.task_runner",
+    "credit301.governance.erasure.suppression",
+    "credit301.governance.lineage.events",
+    "credit301.sources.connectors.http_exchange",
+    "credit301.sources.inbox",
+    "credit301.sources.landing",
+    "expectations.validation",
+    "httpx",
+)
+
+for _name in MODULES:
+    import_module(_name)
+verbs.get("ingest")
+# A mistake in a contract is for the DAG processor to report, which reads the same files.
+with contextlib.suppress(Credit301Error):
+    Workspace.load(get_settings().workspace)

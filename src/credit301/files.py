@@ -21,6 +21,8 @@ def replacing(path: Path) -> Iterator[Path]:
         if not _runs(left_over.name.split(".")[-2]):
             left_over.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # In a container the process that was killed may have had this very number.
+    temporary.unlink(missing_ok=True)
     try:
         yield temporary
         if temporary.exists():

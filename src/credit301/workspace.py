@@ -98,6 +98,24 @@ class Ingest(Strict):
     tolerance: Annotated[float, Field(ge=0, le=1)] = 0.05
 
 
+class Peer(Strict):
+    """A feature whose value two entities share that are compared with one another: its first ``prefix`` characters."""
+
+    source: Name
+    feature: Name
+    prefix: Annotated[int, Field(ge=1)] | None = None
+
+
+class Portrait(Strict):
+    """Among whom an index of the portrait is a place: those who share all ``peers``; without any, all entities.
+
+    Where fewer than ``fewest`` of them are known, the last of ``peers`` is given up, then the one before it.
+    """
+
+    peers: tuple[Peer, ...] = ()
+    fewest: Annotated[int, Field(ge=2)] = 30
+
+
 class Definition(Strict):
     """What ``workspace.yaml`` says. Without ``labels`` (and ``split``) features are made, and nothing is trained."""
 
@@ -113,6 +131,7 @@ class Definition(Strict):
     )
     simulated: bool = False
     governance: Governance = Governance()
+    portrait: Portrait = Portrait()
 
 
 @dataclass(frozen=True)
@@ -184,6 +203,26 @@ class Paths:
     def audit(self) -> Path:
         """The audit trail: who read what for which application."""
         return self.root / "audit"
+
+    @property
+    def promotions(self) -> Path:
+        """Which model decided when, and who approved it."""
+        return self.root / "promotions"
+
+    @property
+    def monitoring(self) -> Path:
+        """How the models did, month by month."""
+        return self.root / "monitoring"
+
+    @property
+    def window_features(self) -> Path:
+        """Sliding windows at the labelled decisions, beside the training set."""
+        return self.training_set.with_name("window_features.parquet")
+
+    @property
+    def events(self) -> Path:
+        """Events as they were posted, by source."""
+        return self.root / "events"
 
     @property
     def consents(self) -> Path:

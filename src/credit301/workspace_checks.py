@@ -30,6 +30,13 @@ def check(definition: Definition, sources: dict[str, Contract], file: YamlFile) 
                 written = YamlFile(contract.path / FILE_NAME)
                 raise written.error(place_of_feature(written, feature.name), problem)
     _check_labels(definition, sources, file)
+    for place, peer in enumerate(definition.portrait.peers):
+        other = sources.get(peer.source)
+        named = next((f for f in other.features if f.name == peer.feature), None) if other else None
+        if named is None or named.kind != "category":
+            raise file.error(
+                ("portrait", "peers", place), f"{peer.source}.{peer.feature} is no feature of kind category."
+            )
 
 
 def _problem(definition: Definition, sources: dict[str, Contract], contract: Contract, feature: Feature) -> str:

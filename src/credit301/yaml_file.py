@@ -2,38 +2,65 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError
 
 from credit301.errors import ContractError
+from credit301.yaml_plain import load_plain
 
 Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[str | int, ...]
 
 
+def read(path: Path) -> str:
+    """The text of the file.
+
+    Raises:
+        ContractError: it does not exist.
+    """
+    if not path.is_file():
+        raise ContractError(f"{path} does not exist.")
+    return path.read_text(encoding="utf-8")
+
+
 class YamlFile:
     """One YAML document with the line of each of its nodes.
+
+    Args:
+        path: the file, which messages name.
+        text: its content where that was read already.
 
     Raises:
         ContractError: the file does not exist, is not YAML, or is not a mapping.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, text: str | None = None) -> None:
         self.path = path
-        if not path.is_file():
-            raise ContractError(f"{path} does not exist.")
+        if text is None:
+            text = read(path)
+        self._text = text
         try:
-            self.data: Any = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+            self._document = load_plain(text)
+        except (yaml.YAMLError, ValueError):
+            self._document = self.data
+        if not isinstance(self._document, dict):
+            raise ContractError(f"{path}:1: expected a mapping of keys to values.")
+
+    @cached_property
+    def data(self) -> Any:
+        """The document with the line of each node, which takes ten times as long to read: for who needs lines."""
+        try:
+            return YAML(typ="rt").load(self._text)
         except MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 0
-            raise ContractError(f"{path}:{line}: not valid YAML: {error.problem}.") from error
-        if not isinstance(self.data, CommentedMap):
-            raise ContractError(f"{path}:1: expected a mapping of keys to values.")
+            raise ContractError(f"{self.path}:{line}: not valid YAML: {error.problem}.") from error
 
     def line(self, location: Location) -> int:
         """Line (from 1) of the node at ``location``, or of its nearest known parent.
@@ -61,7 +88,7 @@ class YamlFile:
 
     def plain(self, node: Any = None) -> Any:
         """``node`` (default: the document) as plain dicts, lists and scalars."""
-        node = self.data if node is None else node
+        node = self._document if node is None else node
         if isinstance(node, dict):
             return {str(key): self.plain(value) if value is not None else None for key, value in node.items()}
         if isinstance(node, list):

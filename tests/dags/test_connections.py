@@ -1,21 +1,13 @@
-"""Connections as Airflow has them: read alike from a URI or JSON, and taken from its metadata database by a task."""
+"""Connections as Airflow has them: read alike from a URI or JSON."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from airflow.sdk import Connection as AirflowConnection
 
 from credit301.sources.connectors.connections import parse
-from tests.conftest import TinyWorkspace
-from tests.support.sftp import serving
-from tests.unit.sources.conftest import PULL
-from tests.unit.sources.test_file_drop import csv_text
 
 URIS = [
     "postgres://login:pass@Host.example.org:5432/Bank",
@@ -43,32 +35,3 @@ def test_json_means_what_it_means_to_airflow(extra: object) -> None:
     theirs, ours = AirflowConnection.from_json(text, conn_id="x"), parse("x", text, "a test")
     assert (ours.kind, ours.host, ours.port, ours.login) == (theirs.conn_type, theirs.host, theirs.port, theirs.login)
     assert dict(ours.extra) == json.loads(theirs.extra or "{}")
-
-
-@pytest.mark.server
-def test_a_task_uses_a_connection_that_only_airflows_database_has(
-    airflow_database: None, tiny: TinyWorkspace, tmp_path: Path
-) -> None:
-    (tmp_path / "served").mkdir()
-    (tmp_path / "served" / "sales.csv").write_text(csv_text(3))
-    tiny.replace(
-        "connector: http_exchange, " + PULL,
-        "connector: sftp, options: {connection: bureau_of_database, folder: /, path: sales.csv}",
-    )
-    workspace = tiny.load()
-    environment = {
-        **os.environ,
-        "CREDIT301_WORKSPACE": str(workspace.directory),
-        "CREDIT301_HOME": str(workspace.settings.home),
-    }
-    airflow = Path(sys.prefix) / "bin" / "airflow"
-
-    def run(*arguments: str) -> None:
-        done = subprocess.run([airflow, *arguments], env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        assert "word-of-the-test" not in done.stdout + done.stderr
-
-    with serving(tmp_path / "served") as server:
-        run("connections", "add", "bureau_of_database", "--conn-uri", server.uri())
-        run("dags", "test", "ingest_sales")
-    assert len(list((workspace.paths.landing / "sales").glob("*.parquet"))) == 1

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from datetime import timedelta
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from credit301.stack import airflow_env
+from tests.conftest import REPOSITORY
 from tests.dags.conftest import DAGS
 
 SOURCES = {
@@ -28,8 +32,10 @@ SOURCES = {
     "tax_declaration",
     "tax_payment",
 }
-STEPS = ("build_warehouse", "materialize_features", "train_models", "promote_ensemble")
-IDS = sorted({*(f"ingest_{source}" for source in SOURCES), *STEPS})
+DRIFT = "wuhan/drift"
+STEPS = ("build_warehouse", "check_features", "materialize_features", "train_models", "promote_ensemble")
+GOVERNANCE = ("apply_retention",)
+IDS = sorted({*(f"ingest_{source}" for source in SOURCES), *STEPS, *GOVERNANCE, "monitor_models"})
 
 
 def dags_of(module: ModuleType) -> dict[str, Any]:
@@ -149,17 +155,80 @@ def test_every_asset_that_a_dag_waits_for_is_produced_by_exactly_one(dags: dict[
 def test_the_road_leads_from_every_source_to_the_promotion(dags: dict[str, Any]) -> None:
     reached = {name for name in dags if name.startswith("ingest_")}
     for step in STEPS:
-        waits_for = consumed(dags[step])
+        waits_for = consumed(dags[step]) - {DRIFT}
         before = {name for name in reached if produced(dags[name]) & waits_for}
         assert waits_for == {asset for name in before for asset in produced(dags[name]) & waits_for}, step
         reached.add(step)
     assert consumed(dags["build_warehouse"]) == {f"wuhan/landing/{source}" for source in SOURCES}
 
 
+def test_monitoring_follows_the_joined_outcomes_and_drift_starts_a_training(dags: dict[str, Any]) -> None:
+    assert consumed(dags["monitor_models"]) == {"wuhan/training_set"}
+    assert produced(dags["monitor_models"]) == {DRIFT}
+    assert consumed(dags["train_models"]) == {"wuhan/features", DRIFT}
+    assert order(dags["monitor_models"]) == ["monitor", "drifted"]
+    assert order(dags["train_models"]) == ["training_set", "retraining_due", "train"]
+
+
+def test_the_road_ends_in_a_nomination_and_no_dag_makes_a_champion(dags: dict[str, Any]) -> None:
+    assert order(dags["promote_ensemble"]) == ["nominate", "report"]
+    assert "promote" not in {task.task_id for dag in dags.values() for task in dag.tasks}
+
+
+def order(dag: Any) -> list[str]:
+    """The tasks of a DAG that is one line."""
+    (first,) = [task for task in dag.tasks if not task.upstream_list]
+    found = [first]
+    while found[-1].downstream_list:
+        (following,) = found[-1].downstream_list
+        found.append(following)
+    assert len(found) == len(dag.tasks)
+    return [task.task_id for task in found]
+
+
 def test_the_warehouse_is_also_built_when_a_source_does_not_come(dags: dict[str, Any]) -> None:
     assert dags["build_warehouse"].timetable.timetable.expression == "30 5 * * *"
+
+
+def test_what_has_expired_is_taken_out_each_day_before_the_nightly_build(dags: dict[str, Any]) -> None:
+    retention, build = dags["apply_retention"], dags["build_warehouse"]
+    assert [task.op_args[0] for task in retention.tasks] == ["retention"]
+    minute, hour, *days = retention.timetable.expression.split()
+    assert days == ["*", "*", "*"]
+    nightly = build.timetable.timetable.expression.split()
+    assert (int(hour), int(minute)) < (int(nightly[1]), int(nightly[0]))
 
 
 def test_the_warehouse_has_one_writer(dags: dict[str, Any]) -> None:
     writers = [dag for dag in dags.values() for task in dag.tasks if task.task_id == "build"]
     assert [(dag.dag_id, dag.max_active_runs, dag.max_active_tasks) for dag in writers] == [("build_warehouse", 1, 1)]
+
+
+PRELOADING = """
+import importlib, os, sys
+from pathlib import Path
+import airflow_local_settings
+from credit301.contracts import loader
+from credit301.settings import get_settings
+from credit301.workspace import Workspace
+print(loader._load.cache_info().misses)
+os.environ["CREDIT301_WORKSPACE"] = sys.argv[1]
+get_settings.cache_clear()
+importlib.reload(airflow_local_settings)
+print(loader._load.cache_info().misses)
+Workspace.load(Path(sys.argv[1]))
+print(loader._load.cache_info().misses)
+print(sorted({"great_expectations", "openlineage", "duckdb", "expectations"} & set(sys.modules)))
+"""
+
+
+def test_tasks_find_libraries_and_contracts_loaded_by_the_scheduler_which_a_mistake_does_not_stop(
+    tmp_path: Path,
+) -> None:
+    # First for a folder that is no workspace, then for the city's, which is then read no more.
+    environment = {**os.environ, **airflow_env.preloading(), "CREDIT301_WORKSPACE": str(tmp_path)}
+    command = [sys.executable, "-c", PRELOADING, str(REPOSITORY / "workspaces" / "wuhan")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    known = str(len(SOURCES))
+    loaded = "['duckdb', 'expectations', 'great_expectations', 'openlineage']"
+    assert done.stdout.splitlines()[-4:] == ["0", known, known, loaded]

@@ -1,10 +1,12 @@
-"""What a task does with what its verb says, and one run of a DAG as Airflow runs it."""
+"""What a task does with what its verb says, and runs of a DAG as Airflow runs it, here as its database is made once."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +16,9 @@ import pytest
 
 from credit301.errors import ConfigError, Credit301Error, GateRefused, SourceError
 from tests.conftest import REPOSITORY, TinyWorkspace
+from tests.support.sftp import serving
+from tests.unit.sources.conftest import PULL
+from tests.unit.sources.test_file_drop import csv_text
 
 WUHAN = str(REPOSITORY / "workspaces" / "wuhan")
 
@@ -62,6 +67,29 @@ def test_a_source_that_does_not_answer_is_tried_again(road: ModuleType, monkeypa
         run(road, monkeypatch, SourceError("the exchange answered 503"))
 
 
+@pytest.mark.parametrize("verb", ["monitor", "drifted"])
+def test_without_a_champion_there_is_nothing_to_watch_and_no_drift(road: ModuleType, verb: str) -> None:
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    with pytest.raises(AirflowSkipException):
+        road.run_verb.function(verb, WUHAN, {})
+
+
+def test_without_any_training_one_is_due_and_after_it_none_is(road: ModuleType) -> None:
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    assert "first training" in road.run_verb.function("retraining_due", WUHAN, {})["due"]
+    state = road._workspace.paths.state / "training.json"
+    state.parent.mkdir(parents=True, exist_ok=True)
+    version = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-0123abcd"
+    state.write_text(json.dumps({"results": {"version": version}}))
+    try:
+        with pytest.raises(AirflowSkipException, match="no drift since"):
+            road.run_verb.function("retraining_due", WUHAN, {})
+    finally:
+        state.unlink()
+
+
 @pytest.mark.server
 def test_airflow_runs_the_ingest_of_a_workspace_from_file_to_landing(
     airflow_database: None, tiny: TinyWorkspace, tmp_path: Path
@@ -92,3 +120,32 @@ def test_airflow_runs_the_ingest_of_a_workspace_from_file_to_landing(
     quarantined = duckdb.execute(f"select uscc from '{workspace.paths.quarantine}/sales/*.parquet'").fetchall()
     assert [(code, float(amount)) for code, amount in landed] == [("91420102MA01EJ0J1J", 120.5)]
     assert quarantined == [("not a code",)]
+
+
+@pytest.mark.server
+def test_a_task_uses_a_connection_that_only_airflows_database_has(
+    airflow_database: None, tiny: TinyWorkspace, tmp_path: Path
+) -> None:
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "sales.csv").write_text(csv_text(3))
+    tiny.replace(
+        "connector: http_exchange, " + PULL,
+        "connector: sftp, options: {connection: bureau_of_database, folder: /, path: sales.csv}",
+    )
+    workspace = tiny.load()
+    environment = {
+        **os.environ,
+        "CREDIT301_WORKSPACE": str(workspace.directory),
+        "CREDIT301_HOME": str(workspace.settings.home),
+    }
+    airflow = Path(sys.prefix) / "bin" / "airflow"
+
+    def run(*arguments: str) -> None:
+        done = subprocess.run([airflow, *arguments], env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        assert "word-of-the-test" not in done.stdout + done.stderr
+
+    with serving(tmp_path / "served") as server:
+        run("connections", "add", "bureau_of_database", "--conn-uri", server.uri())
+        run("dags", "test", "ingest_sales")
+    assert len(list((workspace.paths.landing / "sales").glob("*.parquet"))) == 1

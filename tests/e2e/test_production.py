@@ -133,6 +133,6 @@ def test_feast_keeps_its_registry_in_postgresql_and_serves_from_redis(running: P
     )
     verbs.call("build", tiny, docs=False)
     assert verbs.call("materialize", tiny)["rows"] == {"sales": 1}
-    assert verbs.call("parity", tiny) == {"entities": 1, "values": 1, "different": 0}
+    assert verbs.call("parity", tiny) == {"entities": 1, "values": 1, "subjects": 0, "different": 0}
     with psycopg.connect(settings.postgres_address("credit301")) as connection:
         assert connection.execute("select feature_view_name from feature_views").fetchall() == [("sales",)]

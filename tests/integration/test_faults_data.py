@@ -275,13 +275,14 @@ def test_a_worker_killed_in_mid_dbt_build_leaves_a_warehouse_that_the_next_build
         stderr=subprocess.DEVNULL,
     )
     try:
-        # Its first writes are in the log of the warehouse: it is in the middle.
-        wait_until(child, log.exists)
-        running = psutil.Process(child.pid).children(recursive=True)
+        # dbt runs, and its first writes are in the log of the warehouse: it is in the middle.
+        build = psutil.Process(child.pid)
+        wait_until(child, lambda: bool(build.children(recursive=True)) and log.exists())
+        running = build.children(recursive=True)
     finally:
         kill(child)
     assert running
-    _, alive = psutil.wait_procs(running, timeout=3)
+    _, alive = psutil.wait_procs(running, timeout=60)
     assert not alive
     assert contents(tiny_workspace.paths.marts) == marts
     verbs.call("build", tiny_workspace, docs=False)

@@ -17,12 +17,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from credit301.errors import GateRefused, ModelError, NotFound
+from credit301.errors import ConfigError, GateRefused, ModelError, NotFound
+from credit301.model import promotions, stewardship
 from credit301.model.bundle import read
+from credit301.model.promotions import Act, Signature
 from credit301.model.scorer import Scorer
 from credit301.workspace import Workspace
 from tests.unit.training import synthetic
-from training import gate, promotion, promotion_log, registry
+from training import gate, promotion, registry
 from training.dataset import TrainingSet
 from training.frames import matrix
 from training.train import train
@@ -114,8 +116,13 @@ def watcher(workspace: Workspace) -> Iterator[None]:
 
 
 def champion_of(client: Any) -> str | None:
-    alias = client.get_registered_model(MODEL).aliases.get(registry.CHAMPION)
+    alias = client.get_registered_model(MODEL).aliases.get(stewardship.CHAMPION)
     return None if alias is None else str(alias)
+
+
+def holder_of(workspace: Workspace) -> str | None:
+    found = promotions.holder(promotions.read(workspace))
+    return found.version if found else None
 
 
 def test_training_registers_the_ensemble_and_each_source(client: Any, good: dict[str, Any]) -> None:
@@ -172,7 +179,7 @@ def test_the_model_that_mlflow_loads_says_what_the_scorer_says(
 
     scorer = Scorer(read(Path(good["bundle"])))
     features = data.features().head(50)
-    loaded = mlflow.pyfunc.load_model(f"models:/{MODEL}@{registry.CHAMPION}").predict(features)
+    loaded = mlflow.pyfunc.load_model(f"models:/{MODEL}@{stewardship.CHAMPION}").predict(features)
     scores = [scorer.score(row) for row in matrix(scorer, features)]
     assert loaded["probability"].tolist() == pytest.approx([score.probability for score in scores], abs=1e-12)
     assert loaded["score"].tolist() == [score.score for score in scores]
@@ -211,7 +218,7 @@ def test_a_spoiled_version_promoted_by_hand_is_refused_and_the_alias_goes_back(
     for tag in (registry.TAG_GATE, registry.TAG_REASON, registry.TAG_REPORT):
         if tag in client.get_model_version(MODEL, spoiled).tags:
             client.delete_model_version_tag(MODEL, spoiled, tag)
-    client.set_registered_model_alias(MODEL, registry.CHAMPION, spoiled)
+    client.set_registered_model_alias(MODEL, stewardship.CHAMPION, spoiled)
     until(lambda: champion_of(client) == champion)
     version = client.get_model_version(MODEL, spoiled)
     assert version.tags[registry.TAG_GATE] == registry.REFUSED
@@ -220,8 +227,8 @@ def test_a_spoiled_version_promoted_by_hand_is_refused_and_the_alias_goes_back(
     assert "below the floor" in en
     assert "Gate refused" in version.description
     assert "AUC" in version.description
-    until(lambda: promotion_log.read(workspace)[-1]["action"] == promotion_log.REFUSED)
-    assert promotion_log.read(workspace)[-1]["version"] == spoiled
+    until(lambda: promotions.read(workspace)[-1].act is Act.REFUSED)
+    assert promotions.read(workspace)[-1].version == spoiled
 
 
 def test_a_verdict_tag_written_by_hand_does_not_count(
@@ -229,7 +236,7 @@ def test_a_verdict_tag_written_by_hand_does_not_count(
 ) -> None:
     client.delete_model_version_tag(MODEL, spoiled, registry.TAG_REPORT)
     client.set_model_version_tag(MODEL, spoiled, registry.TAG_GATE, registry.PASSED)
-    client.set_registered_model_alias(MODEL, registry.CHAMPION, spoiled)
+    client.set_registered_model_alias(MODEL, stewardship.CHAMPION, spoiled)
     until(lambda: champion_of(client) == champion)
     assert client.get_model_version(MODEL, spoiled).tags[registry.TAG_GATE] == registry.REFUSED
 
@@ -238,13 +245,13 @@ def test_a_good_version_promoted_by_hand_stays_and_can_be_rolled_back(
     workspace: Workspace, client: Any, champion: str, data: TrainingSet, watcher: None
 ) -> None:
     newer = str(train(workspace, data, force=True)["registered"]["version"])
-    client.set_registered_model_alias(MODEL, registry.CHAMPION, newer)
-    until(lambda: promotion_log.last_good(workspace) == newer)
+    client.set_registered_model_alias(MODEL, stewardship.CHAMPION, newer)
+    until(lambda: holder_of(workspace) == newer)
     assert client.get_model_version(MODEL, newer).tags[registry.TAG_GATE] == registry.PASSED
-    assert promotion_log.read(workspace)[-1]["by"].startswith(promotion.BY_HAND)
+    assert promotions.read(workspace)[-1].by.startswith(promotion.BY_HAND)
     assert promotion.rollback(workspace)["version"] == champion
     assert champion_of(client) == champion
-    assert promotion_log.last_good(workspace) == champion
+    assert holder_of(workspace) == champion
 
 
 def test_where_there_is_no_champion_to_go_back_to_a_refused_version_loses_the_alias(
@@ -253,20 +260,95 @@ def test_where_there_is_no_champion_to_go_back_to_a_refused_version_loses_the_al
     fresh = synthetic.workspace(tmp_path, name="fresh", mlflow_url=server)
     shuffled = data.frame.assign(label=np.random.default_rng(1).permutation(data.labels))
     number = train(fresh, TrainingSet(shuffled, "uscc"))["registered"]["version"]
-    client.set_registered_model_alias("fresh-ensemble", registry.CHAMPION, number)
+    client.set_registered_model_alias("fresh-ensemble", stewardship.CHAMPION, number)
     view = registry.RestRegistry(server, "fresh-ensemble")
     promotion.look(fresh, view)
-    assert view.champion() is None
-    assert promotion_log.read(fresh)[-1]["action"] == promotion_log.REFUSED
+    assert stewardship.CHAMPION not in view.aliases()
+    assert promotions.read(fresh)[-1].act is Act.REFUSED
     view.close()
 
 
 def test_an_alias_that_is_taken_away_by_hand_stays_away_and_is_written_down(
     workspace: Workspace, client: Any, champion: str, watcher: None
 ) -> None:
-    client.delete_registered_model_alias(MODEL, registry.CHAMPION)
-    until(lambda: promotion_log.read(workspace)[-1]["action"] == promotion_log.REMOVED)
+    client.delete_registered_model_alias(MODEL, stewardship.CHAMPION)
+    until(lambda: promotions.read(workspace)[-1].act is Act.REMOVED)
     assert promotion.rollback(workspace)["version"] == champion
+
+
+SIGNED = Signature("li", "validator", "out-of-time test read")
+STRICT = "approval: {required: true, roles: {validator: {title: {zh: 验证, en: validation}}}}\n"
+
+
+@pytest.fixture(scope="module")
+def strict(server: str, data: TrainingSet, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace whose policy wants an approval, with two good versions."""
+    made = synthetic.workspace(tmp_path_factory.mktemp("strict"), name="strict", mlflow_url=server)
+    (made.directory / stewardship.PLACE).write_text(STRICT, encoding="utf-8")
+    for _ in range(2):
+        train(made, data, force=True)
+    return made
+
+
+def aliases_of(client: Any) -> dict[str, str]:
+    return {alias: str(number) for alias, number in client.get_registered_model("strict-ensemble").aliases.items()}
+
+
+def test_where_approval_is_needed_the_verb_wants_a_name_and_a_role(strict: Workspace, client: Any) -> None:
+    with pytest.raises(ConfigError, match="no role that approves"):
+        promotion.promote(strict, "1")
+    with pytest.raises(ConfigError, match="may not act"):
+        promotion.promote(strict, "1", signed=Signature("", "validator"))
+    assert aliases_of(client) == {}
+
+
+def test_where_approval_is_needed_retraining_makes_a_shadow_and_no_champion(strict: Workspace, client: Any) -> None:
+    assert promotion.nominate(strict)["alias"] == stewardship.SHADOW
+    assert aliases_of(client) == {stewardship.SHADOW: "2"}
+    assert promotion.nominate(strict)["skipped"] is True
+
+
+def test_an_alias_moved_by_hand_without_approval_goes_back_with_the_reason_on_the_version(
+    strict: Workspace, client: Any, server: str
+) -> None:
+    view = registry.RestRegistry(server, "strict-ensemble")
+    client.set_registered_model_alias("strict-ensemble", stewardship.CHAMPION, "1")
+    promotion.look(strict, view)
+    assert stewardship.CHAMPION not in view.aliases()
+    tags = client.get_model_version("strict-ensemble", "1").tags
+    assert tags[registry.TAG_GATE] == registry.PASSED
+    assert "未经批准" in tags[registry.TAG_PROMOTION]
+    assert "not approved" in tags[registry.TAG_PROMOTION]
+    promotion.approve(strict, "1", SIGNED)
+    client.set_registered_model_alias("strict-ensemble", stewardship.CHAMPION, "1")
+    promotion.look(strict, view)
+    assert view.aliases()[stewardship.CHAMPION] == "1"
+    assert holder_of(strict) == "1"
+    view.close()
+
+
+def test_an_approved_version_is_promoted_and_rolled_back_by_name(strict: Workspace, client: Any) -> None:
+    promotion.promote(strict, "2", signed=SIGNED)
+    # As champion it shadows nobody any more.
+    assert aliases_of(client) == {stewardship.CHAMPION: "2"}
+    assert SIGNED.by in client.get_model_version("strict-ensemble", "2").tags[registry.TAG_APPROVAL]
+    with pytest.raises(ConfigError):
+        promotion.rollback(strict)
+    assert promotion.rollback(strict, SIGNED)["version"] == "1"
+    records = promotions.read(strict)
+    assert [(r.act, r.version, r.by) for r in records[-2:]] == [
+        (Act.APPROVED, "1", "li"),
+        (Act.ROLLED_BACK, "1", "li"),
+    ]
+
+
+def test_a_former_champion_whose_bundle_was_exchanged_is_not_rolled_back_to(strict: Workspace, client: Any) -> None:
+    promotion.promote(strict, "2", signed=SIGNED)
+    true = client.get_model_version("strict-ensemble", "1").tags[registry.TAG_SHA256]
+    client.set_model_version_tag("strict-ensemble", "1", registry.TAG_SHA256, "0" * 64)
+    with pytest.raises(GateRefused, match="no longer the bundle"):
+        promotion.rollback(strict, SIGNED)
+    client.set_model_version_tag("strict-ensemble", "1", registry.TAG_SHA256, true)
 
 
 def test_a_damaged_bundle_is_refused(client: Any, workspace: Workspace, champion: str) -> None:
@@ -299,12 +381,17 @@ def test_a_server_that_was_asked_for_and_does_not_answer_is_an_error(tmp_path: P
 
 def test_the_watcher_ends_on_sigterm_and_loads_no_mlflow_while_nothing_happens(server: str, tmp_path: Path) -> None:
     code = """
-import os, signal, sys, threading
+import os, signal, sys, threading, time
 from pathlib import Path
 from tests.unit.training import synthetic
 from training import verbs
 workspace = synthetic.workspace(Path(sys.argv[1]), mlflow_url=sys.argv[2])
-threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+def end():
+    while signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        time.sleep(0.05)
+    time.sleep(1.0)
+    os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=end).start()
 verbs.watch_promotions(workspace)
 print(sorted({"mlflow", "lightgbm", "sklearn", "feast"} & set(sys.modules)))
 """

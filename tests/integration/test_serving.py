@@ -77,7 +77,14 @@ class TestDecisions:
         assert (decision["outcome"], decision["entity"], decision["workspace"]) == ("approve", GOOD_ONE, "wuhan")
         assert (decision["limit"], decision["requested_amount"]) == ("200000.00", "200000.00")
         assert 0 < decision["probability"] < 0.02
-        assert decision["versions"] == {"model": "v1", "features": "test", "policy": "test-1"}
+        assert decision["versions"] == {
+            "model": "v1",
+            "features": "test",
+            "policy": "test-1",
+            "alias": "champion",
+            "registered": "",
+        }
+        assert decision["accept_lane"] is None
         assert {item["dimension"] for item in decision["dimensions"]} == {"business_registration", "tax", "risk"}
         assert decision["missing_sources"] == []
         assert set(decision["features_as_of"].values()) == {AS_OF.isoformat().replace("+00:00", "Z")}
@@ -231,7 +238,7 @@ class TestOperations:
         assert grew('credit301_errors_total{code="unknown_enterprise"}') == 1
         assert grew('credit301_decision_stage_seconds_count{stage="scoring"}') == 2
         assert grew('credit301_feature_age_days_count{source="tax_declaration"}') == 2
-        assert after['credit301_model_info{registry_version="",version="v1"}'] == 1
+        assert after['credit301_model_info{alias="champion",registry_version="",version="v1"}'] == 1
 
     def test_the_root_leads_to_the_docs(self, api: httpx.Client) -> None:
         response = api.get("/")

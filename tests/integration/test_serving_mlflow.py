@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from credit301.model import bundle
+from credit301.model import bundle, promotions
+from credit301.model.promotions import Act, Signature
 from credit301.settings import Settings
 from credit301.workspace import Workspace
 from serving.app import Service
@@ -100,7 +101,10 @@ def test_it_follows_the_champion_of_a_real_registry(mlflow: httpx.Client, tmp_pa
 
         model = trained()
         made = bundle.write(tmp_path / "made" / "v1", model.manifest, model.files)
+        signed = Signature("li", "model_validator", "test")
+        promotions.record(workspace, Act.APPROVED, version="1", digest=made.sha256, signed=signed)
         number = _register(mlflow, tmp_path / "made" / "v1", {"gate": "passed", "bundle_sha256": made.sha256})
+        assert number == "1"
         until(lambda: api.get("/v1/model").json()["version"] == "v1", "version v1")
         status = api.get("/v1/model").json()
         assert (status["registry_version"], status["sha256"]) == (number, made.sha256)

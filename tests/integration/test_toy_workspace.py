@@ -270,6 +270,7 @@ def test_every_source_dimension_the_ensemble_and_the_baselines_are_in_the_metric
         ("ensemble", "ensemble"),
         ("baseline", "logistic"),
         ("baseline", "one_lightgbm"),
+        ("baseline", "scorecard"),
     ]
     for model in models:
         assert set(model) == {"name", "level", "title", "auc", "auc_spread", "ks", "brier"}

@@ -42,10 +42,10 @@ def until(condition: Any, what: str, seconds: float = 20.0) -> None:
 
 
 class Registry:
-    """A registry with one model whose champion a test moves; it answers as MLflow 3.17 does."""
+    """A registry with one model whose aliases a test moves; it answers as MLflow 3.17 does."""
 
     def __init__(self) -> None:
-        self.champion: str | None = None
+        self.aliases: dict[str, str] = {}
         self.broken = False
         self.downloads: list[str] = []
         self._versions: dict[str, tuple[Path, dict[str, str]]] = {}
@@ -67,14 +67,15 @@ class Registry:
         if self.broken:
             return Response("<html>502</html>", status_code=502)
         alias = request.query_params["alias"]
-        if self.champion is None:
+        if alias not in self.aliases:
             message = f"Registered model alias {alias} not found."
             return JSONResponse({"error_code": "INVALID_PARAMETER_VALUE", "message": message}, status_code=400)
-        _, tags = self._versions[self.champion]
+        number = self.aliases[alias]
+        _, tags = self._versions[number]
         version = {
             "name": request.query_params["name"],
-            "version": self.champion,
-            "run_id": f"run{self.champion}",
+            "version": number,
+            "run_id": f"run{number}",
             "tags": [{"key": key, "value": value} for key, value in tags.items()],
         }
         return JSONResponse({"model_version": version})

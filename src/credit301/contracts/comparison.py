@@ -64,6 +64,8 @@ CONTRACT_LEVELS = {
     "legal_basis": Level.COMPATIBLE,
     "pull": Level.COMPATIBLE,
     "freshness": Level.COMPATIBLE,
+    "online": Level.COMPATIBLE,
+    "windows": Level.COMPATIBLE,
 }
 # Compared by rules of their own, or not at all.
 CONTRACT_APART = {"version", "path", "columns", "checks", "features", "submodel", "status", "retention"}

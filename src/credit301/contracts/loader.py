@@ -3,11 +3,13 @@
 The document is first held to the standard's own JSON schema, then to what the platform understands of it;
 either way an error names file, line and key. What the standard has no word for stands in ``customProperties``:
 ``time``, ``pull``, ``legalBasis``, ``purposes``, ``consent``,
-``features``, ``edges``, ``subModel``; on a column ``unit``, ``dateFormat``, ``repair``, ``tolerance``.
+``features``, ``edges``, ``subModel``, ``online``, ``windows``; on a column ``unit``, ``dateFormat``, ``repair``,
+``tolerance``.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from credit301.contracts.model import (
     Feature,
     Freshness,
     LogicalType,
+    Online,
     Pull,
     Purpose,
     Severity,
@@ -34,15 +37,19 @@ from credit301.contracts.model import (
     SubModel,
     Text,
     TimeColumns,
+    Windows,
 )
 from credit301.contracts.repairs import RepairStep
 from credit301.contracts.standard import check_standard
 from credit301.sources.connectors.options import OPTIONS
-from credit301.yaml_file import Location, YamlFile
+from credit301.yaml_file import Location, YamlFile, read
 
 FILE_NAME = "contract.yaml"
-CONTRACT_PROPERTIES = {"time", "pull", "legalBasis", "features", "edges", "subModel", "purposes", "consent"}
+CONTRACT_PROPERTIES = {
+    "time", "pull", "legalBasis", "features", "edges", "subModel", "purposes", "consent", "online", "windows"
+}  # fmt: skip
 COLUMN_PROPERTIES = {"unit", "dateFormat", "repair", "tolerance"}
+CACHED_CONTRACTS = 256
 RETENTION_DAYS = {"d": 1, "y": 365}
 ARGUMENTS = ("pattern", "validValues", "minimum", "maximum")
 SEVERITIES = {"error": Severity.FAIL, "warning": Severity.WARN}
@@ -74,7 +81,14 @@ def load_contract(folder: Path, path: Path | None = None) -> Contract:
     Raises:
         ContractError: it breaks the standard, or names something that the platform does not know.
     """
-    file = YamlFile(path or folder / FILE_NAME)
+    place = path or folder / FILE_NAME
+    return _load(folder, place, read(place))
+
+
+@lru_cache(maxsize=CACHED_CONTRACTS)
+def _load(folder: Path, path: Path, text: str) -> Contract:
+    """What ``text`` says: a contract takes some 50 ms, and one process loads the same workspace again and again."""
+    file = YamlFile(path, text)
     document = file.plain()
     check_standard(file, document)
     return _Loader(file, document).contract(folder)
@@ -147,6 +161,8 @@ class _Loader:
             edges=self._parse(custom, "edges", Edges, None) if "edges" in custom else None,
             features=self._features(custom),
             submodel=self._parse(custom, "subModel", SubModel, None) if "subModel" in custom else None,
+            online=self._parse(custom, "online", Online, {}),
+            windows=self._parse(custom, "windows", Windows, None) if "windows" in custom else None,
         )
         self._references(contract, custom)
         self._governance(contract)
@@ -412,6 +428,28 @@ class _Loader:
                 raise self.file.error((*at, "of"), f"{other!r} is no directly aggregated feature of {contract.name}.")
         if contract.submodel and contract.submodel.enabled and not contract.features:
             raise self.file.error(custom["subModel"][1], "a sub-model needs features.")
+        self._windows(contract, columns, custom)
+
+    def _windows(self, contract: Contract, columns: set[str], custom: dict[str, tuple[Any, Location]]) -> None:
+        """Windows need to know which event, when it was and when it came; what they count is in columns."""
+        if contract.windows is None:
+            return
+        at = custom["windows"][1]
+        if len(contract.primary_key) != 1 or not contract.time.event_time or not contract.time.available_at:
+            raise self.file.error(at, "windows need one column as primary key, time.eventTime and time.availableAt.")
+        taken = {feature.name for feature in contract.features}
+        for index, count in enumerate(contract.windows.counts):
+            place = (*at, "counts", index)
+            for column in sorted({count.by, *count.where} - columns):
+                raise self.file.error(
+                    (*place, "where", column) if column in count.where else (*place, "by"),
+                    f"{column!r} is not a column of {contract.name}.",
+                )
+            if contract.column(count.by).logical_type is not LogicalType.STRING:
+                raise self.file.error((*place, "by"), f"{count.by!r} is no text.")
+            for span in contract.windows.spans:
+                if f"{count.name}_{span}" in taken:
+                    raise self.file.error((*place, "name"), f"{count.name}_{span} is the name of a feature.")
 
     def _edges(self, contract: Contract, columns: set[str], custom: dict[str, tuple[Any, Location]]) -> None:
         edges = contract.edges

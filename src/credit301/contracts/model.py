@@ -12,6 +12,14 @@ from pydantic.alias_generators import to_camel
 from credit301.contracts.repairs import RepairStep
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Span = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}[smhd]$")]
+SHORTEST_LATENESS = 60
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def seconds_of(span: str) -> int:
+    """Seconds of a span of time such as ``10m``, ``24h`` or ``7d``."""
+    return int(span[:-1]) * _SECONDS[span[-1]]
 
 
 class Strict(BaseModel):
@@ -331,6 +339,52 @@ class Feature(Strict):
         return self
 
 
+class Online(Strict):
+    """How the source's features are served: for how long a row may be used after its event time (``ttl``, ``45d``)."""
+
+    ttl: Span | None = None
+
+    @property
+    def ttl_seconds(self) -> int:
+        """The time to live in seconds, 0 where rows may be used for ever."""
+        return seconds_of(self.ttl) if self.ttl else 0
+
+
+class WindowCount(Strict):
+    """How many events that satisfy ``where`` had the same value in the column ``by``, in each span of time."""
+
+    name: Name
+    label: Text
+    by: Name
+    where: dict[Name, Scalar | tuple[Scalar, ...]] = Field(default_factory=dict)
+
+
+class Windows(Strict):
+    """Sliding windows over the events of a source, counted as they come.
+
+    A window is ``buckets`` buckets long, the one of the asking time among them: it covers its span less up to one
+    bucket. An event that arrives more than ``lateness`` after its event time is counted in none.
+    """
+
+    spans: Annotated[tuple[Span, ...], Field(min_length=1, max_length=16)]
+    buckets: Annotated[int, Field(ge=2, le=600)] = 60
+    lateness: Span = "1h"
+    counts: Annotated[tuple[WindowCount, ...], Field(min_length=1, max_length=64)]
+
+    @model_validator(mode="after")
+    def _countable(self) -> Windows:
+        for span in self.spans:
+            if seconds_of(span) % self.buckets:
+                raise ValueError(f"{span} is not {self.buckets} buckets of whole seconds")
+        if len({seconds_of(span) for span in self.spans}) != len(self.spans):
+            raise ValueError("two spans are the same")
+        if len({count.name for count in self.counts}) != len(self.counts):
+            raise ValueError("two counts have the same name")
+        if seconds_of(self.lateness) < SHORTEST_LATENESS:
+            raise ValueError(f"lateness is at least {SHORTEST_LATENESS}s: events take some time to come")
+        return self
+
+
 class SubModel(Strict):
     """The source's own model. ``absence`` says what no record means: unknown, or that nothing happened."""
 
@@ -384,6 +438,14 @@ class Contract(Strict):
     edges: Edges | None = None
     features: tuple[Feature, ...] = ()
     submodel: SubModel | None = None
+    online: Online = Online()
+    windows: Windows | None = None
+
+    @property
+    def major(self) -> int:
+        """The first number of the version: rows of another one mean something else under the same names."""
+        first = self.version.partition(".")[0]
+        return int(first) if first.isdecimal() else 1
 
     @property
     def primary_key(self) -> tuple[str, ...]:

@@ -13,7 +13,11 @@ SERVICE = "ensemble"
 
 @dataclass(frozen=True)
 class FeatureViewSpec:
-    """One Feast feature view: a source's features, read from its mart."""
+    """One Feast feature view: a source's features, read from its mart.
+
+    ``version`` is the first number of the contract's version: rows of another one are in another ``field`` of an
+    entity, side by side. A row is served until ``ttl_seconds`` after its event time; 0 is for ever.
+    """
 
     name: str
     dimension: str
@@ -21,6 +25,13 @@ class FeatureViewSpec:
     description: str
     owner: str
     features: tuple[Feature, ...]
+    version: int = 1
+    ttl_seconds: int = 0
+
+    @property
+    def field(self) -> str:
+        """Where its rows are in the hash of an entity."""
+        return online_field(self.name, self.version)
 
 
 @dataclass(frozen=True)
@@ -46,7 +57,14 @@ def view_spec(contract: Contract) -> FeatureViewSpec:
         description=f"{contract.title.zh}: {contract.title.en}",
         owner=contract.owner,
         features=contract.features,
+        version=contract.major,
+        ttl_seconds=contract.online.ttl_seconds,
     )
+
+
+def online_field(view: str, version: int) -> str:
+    """The field of a view's rows: its name, and from the second version of its contract on ``__v2`` and so on."""
+    return view if version <= 1 else f"{view}__v{version}"
 
 
 def submodel_spec(contract: Contract) -> SubModelSpec | None:

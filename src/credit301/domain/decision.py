@@ -58,11 +58,23 @@ class SourceResult(msgspec.Struct, frozen=True):
 
 
 class Versions(msgspec.Struct, frozen=True):
-    """Versions that the decision was made with."""
+    """Versions that the decision was made with.
+
+    ``alias``: whether the champion or a challenger decided; ``registered``: the model's number in the registry, empty
+    where it is not from there.
+    """
 
     model: str
     features: str
     policy: str
+    alias: str = "champion"
+    registered: str = ""
+
+
+class LaneGrant(msgspec.Struct, frozen=True):
+    """随机准入 / approved by lot: the score alone would have declined; ``probability`` is that of being drawn."""
+
+    probability: float
 
 
 class Timings(msgspec.Struct, frozen=True):
@@ -108,5 +120,16 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     withheld_sources: Annotated[
         tuple[str, ...], Meta(description="未获授权、按无数据处理的来源 / sources without consent, as without data")
     ]
+    expired_sources: Annotated[
+        tuple[str, ...],
+        Meta(description="数据超过有效期、按无数据处理的来源 / sources whose data are too old, as without data"),
+    ] = ()
+    windows: Annotated[
+        dict[str, int | None],
+        Meta(description="近期行为窗口计数，未知为空 / counts of recent events; null where the subject was not told"),
+    ] = {}
+    accept_lane: Annotated[
+        LaneGrant | None, Meta(description="随机准入，未抽中为空 / approved by lot against the score; else null")
+    ] = None
     timings_us: Annotated[Timings, Meta(description="各阶段耗时（微秒） / microseconds by stage")]
     decided_at: Annotated[datetime, Meta(description="决策时间 / when it was decided")]

@@ -213,6 +213,9 @@ class Policy(Strict):
             )
 
 
+ABOVE_CUT_OFF, BY_LOT = "probability_above_cut_off", "accept_lane"
+
+
 class Outcome(StrEnum):
     """What is decided."""
 
@@ -289,7 +292,7 @@ def decide(
     causes = [Cause(f"rule.{rule.id}", _because(rule)) for rule in rules if rule.hit]
     band = next((band for band in policy.bands if probability <= band.maximum_probability), None)
     if probability > policy.maximum_probability:
-        causes.append(Cause("probability_above_cut_off", _above(probability, policy.maximum_probability)))
+        causes.append(Cause(ABOVE_CUT_OFF, _above(probability, policy.maximum_probability)))
     if causes or band is None:
         return Verdict(Outcome.DECLINE, band.name if band else None, None, None, tuple(causes), rules)
     limit, causes = _limit(policy, band, values, amount)
@@ -298,6 +301,39 @@ def decide(
     if limit is None or rate is None:
         return Verdict(Outcome.DECLINE, band.name, None, None, tuple(causes), rules)
     return Verdict(Outcome.APPROVE, band.name, limit, rate, tuple(causes), rules)
+
+
+def admit_by_lot(
+    policy: Policy,
+    declined: Verdict,
+    *,
+    most: Decimal,
+    probability: float,
+    values: Mapping[str, Scalar],
+    amount: Decimal,
+) -> Verdict | None:
+    """``declined`` turned into a small loan in the last band, if the score alone declined it; else ``None``.
+
+    Args:
+        policy: the policy in force.
+        declined: what :func:`decide` said.
+        most: yuan that such a loan may have.
+        probability: as for :func:`decide`, like the rest.
+        values: what was read.
+        amount: yuan asked for.
+    """
+    if declined.outcome is not Outcome.DECLINE or {cause.code for cause in declined.causes} != {ABOVE_CUT_OFF}:
+        return None
+    band = policy.bands[-1]
+    limit, _ = _limit(policy, band, values, min(amount, most))
+    rate, _ = _rate(policy, band, probability)
+    if limit is None or rate is None:
+        return None
+    by_lot = Text(
+        zh=f"评分未达准入线；经随机抽取，按 {yuan(limit)} 元以内准入。",
+        en=f"The score is beyond the cut-off; drawn by lot, it is lent up to {yuan(limit)} yuan.",
+    )
+    return Verdict(Outcome.APPROVE, None, limit, rate, (*declined.causes, Cause(BY_LOT, by_lot)), declined.rules)
 
 
 def _limit(

@@ -1,6 +1,7 @@
 """The bundle: the directory in which training hands a model to serving.
 
-A bundle is a ``manifest.json`` and the LightGBM text models that it names, each with its SHA-256. Nothing in it is
+A bundle is a ``manifest.json`` and the models that it names (LightGBM's text, and the additive model's numbers), each
+with its SHA-256. Nothing in it is
 executable: no pickle, no code. The manifest says what to read from the online store, how the sub-models' log-odds
 become one probability, what each feature means to a person, and which policy was decided on with it.
 """
@@ -35,12 +36,19 @@ class FeatureSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ViewSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One feature view, which is one source."""
+    """One feature view, which is one source.
+
+    ``field`` is where its rows are in an entity's hash (empty: under its name), so that another version of the view may
+    be written beside the one that this bundle was trained on. A row is used until ``ttl_seconds`` after its event time;
+    0 is for ever.
+    """
 
     name: str
     dimension: str
     features: tuple[FeatureSpec, ...]
     title: Text | None = None
+    field: str = ""
+    ttl_seconds: int = 0
 
 
 class SubModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,12 +71,21 @@ class Term(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     missing_logit: float
 
 
+class AdditiveTerm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The additive model over all sources: ``weight`` times its log-odds (:mod:`credit301.model.additive`)."""
+
+    weight: float
+    columns: str
+    sums: str
+
+
 class Ensemble(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``z = intercept + sum(term)``, in log-odds of default."""
+    """``z = intercept + sum(term) + additive``, in log-odds of default."""
 
     kind: Literal["logistic"]
     intercept: float
     terms: tuple[Term, ...]
+    additive: AdditiveTerm | None = None
 
 
 class Platt(msgspec.Struct, frozen=True, tag_field="kind", tag="platt", forbid_unknown_fields=True):
@@ -108,7 +125,10 @@ class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything about a bundle. ``files`` is filled by :func:`write`; ``reasons`` is keyed ``<view>:<feature>``."""
+    """Everything about a bundle. ``files`` is filled by :func:`write`; ``reasons`` is keyed ``<view>:<feature>``.
+
+    ``windows`` names the sliding windows over events that the policy may read beside the features.
+    """
 
     format: Literal[2] = FORMAT
     workspace: str
@@ -126,6 +146,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     policy: dict[str, Any] = {}
     metrics: dict[str, Any] = {}
     feature_version: str = ""
+    windows: tuple[str, ...] = ()
     files: dict[str, str] = {}
 
 
@@ -256,6 +277,11 @@ def check(manifest: Manifest) -> None:
         unknown = sorted(set(model.features) - known)
         _ensure(not unknown, f"sub-model {model.name} reads unknown features {', '.join(unknown)}")
         _ensure(model.file in manifest.files, f"the file {model.file} of sub-model {model.name} is not in the bundle")
+    additive = manifest.ensemble.additive
+    if additive is not None:
+        _ensure(additive.weight >= 0, "the additive model's weight is below zero")
+        for file in (additive.columns, additive.sums):
+            _ensure(file in manifest.files, f"the file {file} of the additive model is not in the bundle")
     for name in manifest.files:
         _check_path(name)
     match manifest.calibration:

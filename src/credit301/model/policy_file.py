@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from credit301.contracts.model import Name, Strict
 from credit301.domain.policy import Policy
 from credit301.errors import ContractError
+from credit301.features.windows.definition import window_names
 from credit301.yaml_file import YamlFile
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def load_policy(workspace: Workspace) -> Policy:
     except ValidationError as error:
         raise file.invalid(error) from error
     known = {f"{source.name}:{feature.name}" for source in workspace.featured() for feature in source.features}
+    known |= set(window_names(workspace))
     unknown = [key for key in policy.features() if key not in known]
     if unknown:
         raise ContractError(

@@ -4,10 +4,12 @@ A vector holds the features of every view in the manifest's order (the *plan*), 
 known, a category as its code, and ``-1`` for a category that training never saw, which LightGBM sends the way of a
 missing one. The answer is
 
-``z = intercept + sum(weight * (raw + shift))``, with ``missing_logit`` in place of a source that has no data,
+``z = intercept + sum(weight * (raw + shift)) + weight * additive``, with ``missing_logit`` in place of a source without
+data, then calibrated. The additive model is the one of the sources that are there (:mod:`credit301.model.additive`).
 
-then calibrated. As ``z`` is linear in the sub-models and their TreeSHAP values add up, contributions are exact:
-``baseline + sum(contributions of sources) = z``, where the baseline is ``z`` at every sub-model's expected value.
+As ``z`` is linear in the sub-models, their TreeSHAP values add up and the additive model is a sum, contributions are
+exact: ``baseline + sum(contributions of sources) = z``, where the baseline is ``z`` at every model's expected value. By
+what the additive model's average changes for want of some sources, that is shared among these.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from numpy.typing import NDArray
 
 from credit301.domain import scale
 from credit301.errors import ModelError
+from credit301.model.additive import Additive
+from credit301.model.additive import read as read_additive
 from credit301.model.booster import Booster, FloatArray
 from credit301.model.bundle import Bundle, Calibration, Isotonic, Platt, SubModel
 from credit301.model.forest import Forest, Member, fits
@@ -155,7 +159,10 @@ class Scorer:
             )
         self._forest = Forest(members, len(self.plan))
         self._intercept = manifest.ensemble.intercept
+        self._additive, self._additive_weight = _additive(bundle, self.plan)
         self.baseline = self._intercept + math.fsum(part.weight * part.expected for part in self._parts)
+        if self._additive is not None:
+            self.baseline += self._additive_weight * self._additive.intercept
 
     def encode(self, values: Mapping[str, Scalar]) -> FloatArray:
         """The vector, shape (len(plan),), of values keyed ``<view>:<feature>``; a key not given is not known.
@@ -211,14 +218,18 @@ class Scorer:
                 f"The vector has shape {row.shape}; the model {self.bundle.version} reads {len(self.plan)}."
             )
         known = (~np.isnan(row)).tolist()
+        present = [any(known[part.view]) for part in self._parts]
+        if not any(present):
+            raise _nothing_known(1)
         sums = self._forest.sums(row)
+        moved, average, price = self._of_additive(row, present)
         logits: list[float | None] = []
         contributions: dict[str, float] = {}
         by_source: list[float] = []
-        for part in self._parts:
-            if not any(known[part.view]):
+        for part, there in zip(self._parts, present, strict=True):
+            if not there:
                 logits.append(None)
-                by_source.append(part.missing_logit - part.weight * part.expected)
+                by_source.append(part.missing_logit - part.weight * part.expected + price)
                 continue
             if part.member is not None:
                 raw, shares = self._forest.raw(sums, part.member), self._forest.shares(sums, part.member)
@@ -226,15 +237,14 @@ class Scorer:
                 values = row[part.columns]
                 raw, shares = part.booster.raw(values), part.booster.contributions(values)[:-1]
             logits.append(raw + part.spec.logit_shift)
-            weighted = (part.weight * shares).tolist()
+            weighted = (part.weight * shares + moved[part.columns]).tolist()
             contributions.update(zip(part.keys, weighted, strict=True))
             by_source.append(math.fsum(weighted))
-        if all(logit is None for logit in logits):
-            raise _nothing_known(1)
         z = self._intercept + math.fsum(
             part.missing_logit if logit is None else part.weight * logit
             for part, logit in zip(self._parts, logits, strict=True)
         )
+        z += average + float(moved.sum())
         calibrated = self._calibrate(z)
         return Score(
             probability=scale.probability(calibrated),
@@ -280,6 +290,9 @@ class Scorer:
             logits[rows] = part.booster.raw_batch(matrix[rows][:, part.columns], threads) + part.spec.logit_shift
             z += np.where(rows, part.weight * logits, part.missing_logit)
             sources[part.spec.name] = logits
+        if self._additive is not None:
+            by_view = {part.spec.view: present[part.spec.name] for part in self._parts}
+            z += self._additive_weight * self._additive.batch(matrix, by_view)
         calibrated = [self._calibrate(value) for value in z.tolist()]
         return BatchScore(
             probability=np.array([scale.probability(value) for value in calibrated], dtype=np.float64),
@@ -287,6 +300,17 @@ class Scorer:
             score=np.array([self._points(value) for value in calibrated], dtype=np.int64),
             sources=sources,
         )
+
+    def _of_additive(self, row: FloatArray, present: Sequence[bool]) -> tuple[FloatArray, float, float]:
+        """What the additive model adds by each feature, on average, and of that for want of each missing source."""
+        moved = np.zeros(len(row))
+        if self._additive is None:
+            return moved, 0.0, 0.0
+        missing = [part.spec.view for part, there in zip(self._parts, present, strict=True) if not there]
+        weights = self._additive.weights(frozenset(missing))
+        moved[self._additive.places] = self._additive_weight * self._additive.functions(row, weights)
+        average = self._additive_weight * weights.intercept
+        return moved, average, (average - self._additive_weight * self._additive.intercept) / max(1, len(missing))
 
     def _dimensions(self, logits: Sequence[float | None], by_source: Sequence[float]) -> tuple[DimensionScore, ...]:
         sums: dict[str, float] = {}
@@ -327,6 +351,22 @@ def calibrate(calibration: Calibration, z: float) -> float:
         case Isotonic(z=points, log_odds=values):
             return float(np.interp(z, points, values))
     return z
+
+
+def _additive(bundle: Bundle, plan: tuple[str, ...]) -> tuple[Additive | None, float]:
+    """The additive model of the bundle and its weight in the ensemble, if there is one.
+
+    Raises:
+        ModelError: it reads a source that has no sub-model, of which nothing would be said.
+    """
+    term = bundle.manifest.ensemble.additive
+    if term is None:
+        return None, 0.0
+    model = read_additive(bundle.files[term.columns], bundle.files[term.sums], plan)
+    unexplained = model.sources - {spec.view for spec in bundle.manifest.submodels}
+    if unexplained:
+        raise ModelError(f"The additive model reads {', '.join(sorted(unexplained))}, which have no sub-model.")
+    return model, term.weight
 
 
 def _text(bundle: Bundle, file: str) -> str:

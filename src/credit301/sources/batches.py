@@ -182,12 +182,22 @@ class Store:
         return None
 
     def settle(self) -> Watermark:
-        """Move the watermark past every batch that has landed, also past one whose process was killed in between."""
+        """Move the watermark past every batch that has landed, also past one whose process was killed in between.
+
+        Raises:
+            SourceError: what would be pulled next has landed, but nothing tells any more how far it went.
+        """
         while True:
             mark = self.watermark()
             identity = pull_id(self.source, mark.cursor)
-            if not (self.landing_file(identity).exists() and self.inbox_file(identity).exists()):
+            if not self.landing_file(identity).exists():
                 return mark
+            if not self.inbox_file(identity).exists():
+                raise SourceError(
+                    f"{self.source}: batch {identity} has landed, but its inbox file and the watermark are gone.",
+                    hint=f"Restore {self.inbox} and {self._watermark} from the backup that {self.landing} is of, or "
+                    f"remove {self.landing}: the source is then read again from its beginning.",
+                )
             batch = self.batch(identity)
             moved = Watermark(
                 source=self.source, cursor=batch.cursor_after, served_through=batch.served_through, pull_id=identity

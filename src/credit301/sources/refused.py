@@ -6,11 +6,11 @@ it was refused. Values that the reader may not see are masked; a mask that comes
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import duckdb
 
+from credit301.files import replacing
 from credit301.sources.batches import SUFFIX, Store, database
 from credit301.sources.connectors.files import MALFORMED
 from credit301.sources.explanations import explanation
@@ -36,14 +36,10 @@ def export_refused(workspace: Workspace, store: Store, target: Path, *, unmasked
             rows = [(name, f"{name}: {text.zh} · {text.en}") for name, text in said]
             connection.executemany("INSERT INTO explained VALUES (?, ?)", rows)
         selects = [_select(store, file, unmasked=unmasked) for file in files]
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        # Made before anything is in it, so that nobody else ever reads what may be personal.
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
-        try:
+        with replacing(target) as temporary:
+            # Made before anything is in it, so that nobody else ever reads what may be personal.
+            temporary.touch(mode=0o600)
             written = _write(connection, store, selects, temporary)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
     return written
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from credit301.errors import Credit301Error
 from credit301.settings import Settings
 from credit301.stack import airflow_env
+
+ATTEMPTS = 4
 
 
 class AirflowError(Credit301Error):
@@ -81,8 +84,13 @@ class Airflow:
             self._send("PATCH", f"/api/v2/dags/{dag}", json={"is_paused": False})
 
     def trigger(self, dag: str) -> Run:
-        """Start a run of ``dag``."""
-        return _run(self._send("POST", f"/api/v2/dags/{dag}/dagRuns", json={"logical_date": None}))
+        """Start a run of ``dag``, one only however often that had to be asked."""
+        path, name = f"/api/v2/dags/{dag}/dagRuns", f"credit301__{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"
+        response = self._ask("POST", path, json={"logical_date": None, "dag_run_id": name})
+        if response.status_code == httpx.codes.CONFLICT:
+            # It was started before, and the answer was lost.
+            return _run(self._send("GET", f"{path}/{name}"))
+        return _run(self._read(response))
 
     def runs(self, since: datetime) -> list[Run]:
         """Runs of all DAGs that were due at ``since`` or later, the earliest first."""
@@ -109,14 +117,28 @@ class Airflow:
         return "\n".join([line for entry in entries[first:] for line in _log_lines(entry)][:lines])
 
     def _send(self, method: str, path: str, **arguments: Any) -> Any:
+        return self._read(self._ask(method, path, **arguments))
+
+    def _ask(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        # A busy machine may be late with an answer.
+        asking = Retrying(
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=wait_fixed(0.2),
+            retry=retry_if_exception_type(httpx.TransportError),
+            reraise=True,
+        )
         try:
-            response = self._client.request(method, path, **arguments)
+            return asking(self._client.request, method, path, **arguments)
         except httpx.HTTPError as error:
             raise AirflowError(
-                f"Airflow does not answer: {error}", hint="`credit301 status` shows what runs."
+                f"Airflow does not answer {method} {path}: {error}", hint="`credit301 status` shows what runs."
             ) from error
+
+    @staticmethod
+    def _read(response: httpx.Response) -> Any:
         if response.is_error:
-            raise AirflowError(f"Airflow answered {response.status_code} to {method} {path}: {response.text[:300]}")
+            asked = f"{response.request.method} {response.request.url.path}"
+            raise AirflowError(f"Airflow answered {response.status_code} to {asked}: {response.text[:300]}")
         return response.json()
 
 

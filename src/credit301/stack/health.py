@@ -70,13 +70,17 @@ def redis(url: str) -> Check:
     def check() -> None:
         import redis as client_library
 
-        client = client_library.Redis.from_url(url, socket_timeout=TIMEOUT_SECONDS)
+        from credit301.features.online_address import OnlineAddress
+
+        client = None
         try:
+            client = OnlineAddress.parse(url).client(socket_timeout=TIMEOUT_SECONDS)
             client.ping()
         except client_library.RedisError as error:
             raise UnhealthyError(str(error)) from error
         finally:
-            client.close()
+            if client is not None:
+                client.close()
 
     return check
 

@@ -60,6 +60,11 @@ def places(workspace: Workspace) -> tuple[Place, ...]:
             Text(zh="从源列到特征、子模型与原因", en="from a source column to features, sub-models and reasons"),
         ),
         Place(
+            Text(zh="模型", en="Models"),
+            f"{site}/models/",
+            Text(zh="模型卡、监测、比较、批准记录", en="cards, monitoring, comparisons, who approved what"),
+        ),
+        Place(
             Text(zh="实验与模型", en="MLflow"),
             settings.mlflow_address(),
             Text(zh="比较训练、移动 champion 别名", en="compare runs, move the alias champion"),

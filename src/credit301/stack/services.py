@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from credit301.errors import ConfigError
+from credit301.features.online_address import OnlineAddress
 from credit301.settings import PREFIX, Profile, Settings
 from credit301.stack import airflow_env, health, postgres, redis_server
 from credit301.workspace import Workspace
@@ -143,7 +144,7 @@ def _stores(settings: Settings) -> list[Service]:
             stage=FOUNDATION,
             check=health.redis(online),
             timeout=30,
-            here=is_here(online, settings, settings.redis_port),
+            here=not OnlineAddress.parse(online).cluster and is_here(online, settings, settings.redis_port),
             address=f"{settings.host}:{settings.redis_port}",
             port=settings.redis_port,
             port_setting="redis_port",

@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 
 from credit301.contracts.model import Contract
-from credit301.derive.dbt import LANDING_SCHEMA, staging_name
+from credit301.derive.dbt import IS_NEW, LANDING_SCHEMA, staging_name
 from credit301.errors import WarehouseError
 from credit301.sources.typed import literal
 from credit301.warehouse.increment import Intake
@@ -30,30 +30,59 @@ def show(connection: duckdb.DuckDBPyConnection, workspace: Workspace, intakes: d
     """Create ``landing.<source>`` for every source: all that has landed, or the changes where an intake is not full.
 
     The changes are the records of the new files with the staged versions of the same keys: what staging must write.
+    They are a table, because several models ask for them and it takes a look at all of staging to find them.
     """
     connection.execute(f"create schema if not exists {LANDING_SCHEMA}")
+    query = "select table_name, table_type from information_schema.tables where table_schema = ?"
+    there = dict(connection.execute(query, [LANDING_SCHEMA]).fetchall())
     for contract in workspace.sources.values():
+        if contract.name in there:
+            kind = "view" if there[contract.name] == "VIEW" else "table"
+            connection.execute(f'drop {kind} {LANDING_SCHEMA}."{contract.name}"')
         intake = intakes.get(contract.name)
         if intake is None or intake.full:
-            query = records(contract, intake.files if intake else landed_files(workspace, contract.name))
+            kind, query = "view", records(contract, intake.files if intake else landed_files(workspace, contract.name))
         else:
-            query = changes(contract, records(contract, intake.new))
-        connection.execute(f'create or replace view {LANDING_SCHEMA}."{contract.name}" as {query}')
+            kind, query = "table", changes(contract, records(contract, intake.new), empty=not intake.new)
+        connection.execute(f'create {kind} {LANDING_SCHEMA}."{contract.name}" as {query}')
 
 
-def changes(contract: Contract, new: str) -> str:
-    """The records of the query ``new``, and what staging has under the same keys in the columns of the landing."""
+def changes(contract: Contract, new: str, *, empty: bool = False) -> str:
+    """The records of the query ``new``, and what staging has under the same keys in the columns of the landing.
+
+    The column ``_is_new`` tells them apart. Where it is said to be empty, staging is not looked at.
+    """
+    if empty:
+        return f"select *, true as {IS_NEW} from ({new}) as new where false"
     renamed = {"available_at": "known_from"} if contract.time.available_at == "available_at" else {}
     staged = {column.name: renamed.get(column.name, column.name) for column in contract.columns}
     same = " and ".join(f"new.{name} = old.{staged[name]}" for name in contract.primary_key)
     columns = ", ".join(f"old.{there} as {name}" for name, there in staged.items())
     return (
-        f"{new} union all select {columns} from staging.{staging_name(contract.name)} as old "
+        f"select *, true as {IS_NEW} from ({new}) as landed "
+        f"union all select {columns}, false as {IS_NEW} from staging.{staging_name(contract.name)} as old "
         f"where exists (select 1 from ({new}) as new where {same})"
     )
 
 
-def latest_known(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> datetime:
+def newest_records(
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, intakes: dict[str, Intake]
+) -> dict[str, datetime | None]:
+    """The time of the newest landed record of every source; of what was seen before only that time is looked at."""
+    newest: dict[str, datetime | None] = {}
+    for contract in workspace.sources.values():
+        column, intake = contract.time.available_at or contract.time.event_time, intakes[contract.name]
+        newest[contract.name] = intake.newest
+        files = intake.files if intake.newest is None else intake.new
+        if column is None or not files:
+            continue
+        query = f"select max(cast({column} as timestamp)) from ({records(contract, files)})"
+        times = [time for time in (intake.newest, connection.execute(query).fetchall()[0][0]) if time is not None]
+        newest[contract.name] = max(times, default=None)
+    return newest
+
+
+def latest_known(workspace: Workspace, found: dict[str, datetime | None]) -> datetime:
     """The time of the newest landed record of any source that has a time: the warehouse's "now".
 
     Where attributes without a time are all that there is, it is the start of the day.
@@ -61,15 +90,7 @@ def latest_known(connection: duckdb.DuckDBPyConnection, workspace: Workspace) ->
     Raises:
         WarehouseError: nothing has landed.
     """
-    newest: list[datetime] = []
-    for contract in workspace.sources.values():
-        column = contract.time.available_at or contract.time.event_time
-        if column is None:
-            continue
-        landed = records(contract, landed_files(workspace, contract.name))
-        row = connection.execute(f"select max(cast({column} as timestamp)) from ({landed})").fetchone()
-        if row and row[0] is not None:
-            newest.append(row[0])
+    newest = [time for time in found.values() if time is not None]
     if not newest and any(landed_files(workspace, source) for source in workspace.sources):
         return datetime.combine(date.today(), time())  # noqa: DTZ011  (all times are the city's wall clock)
     if not newest:

@@ -14,6 +14,7 @@ governance:
   consent: {mode: not_required, uncovered: no_data, reason: {zh: 公开, en: public}}
   audit: {durability: soon, sync_milliseconds: 50}
 feature_grid: none
+portrait: {peers: [{source: output_invoices, feature: status_last, prefix: 1}], fewest: 5}
 simulated: false
 """
 
@@ -107,6 +108,7 @@ customProperties:
           source: output_invoices
           feature: sold_amount_12m_sum
           where: {gt: 10}
+      - {name: status_last, label: {zh: 状态, en: status}, aggregation: last, column: status, kind: category}
 """
 
 EVERYTHING = {

@@ -154,3 +154,10 @@ def test_how_many_distinct_values_there_are_tells_none_of_them() -> None:
     chosen = Feature(name="own", aggregation=Aggregation.DISTINCT, label=label, column="phone", where={"phone": "138"})
     assert (counted.tells, newest.tells, chosen.tells) == (set(), {"phone"}, {"phone"})
     assert counted.reads == {"phone"}
+
+
+def test_a_contract_is_read_once_while_its_text_stays_the_same(tiny: TinyWorkspace) -> None:
+    first, again = tiny.load().source("sales"), tiny.load().source("sales")
+    assert again is first
+    tiny.replace("version: 1.0.0", "version: 1.0.1")
+    assert tiny.load().source("sales").version == "1.0.1"

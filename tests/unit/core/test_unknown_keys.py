@@ -11,8 +11,10 @@ import duckdb
 import pytest
 from ruamel.yaml import YAML
 
+from credit301.contracts.model import Strict
 from credit301.errors import ContractError
 from credit301.model.policy_file import load_policy
+from credit301.model.stewardship import Stewardship
 from credit301.settings import Settings
 from credit301.workspace import Workspace
 from credit301.yaml_file import YamlFile
@@ -26,19 +28,24 @@ Place = tuple[str | int, ...]
 WITH_NAMES = {
     ("workspace.yaml", ("dimensions",)),
     ("strategies/policy.yaml", ("tables",)),
+    ("strategies/models.yaml", ("approval", "roles")),
     ("strategies/policy.yaml", ("tables", "rate_vs_customer_loss", "columns")),
 }
+
+
+# Read without the contracts, which are another city's here.
+WITHOUT_FEATURES: dict[str, type[Strict]] = {"strategies/gate.yaml": Rules, "strategies/models.yaml": Stewardship}
 
 
 @lru_cache(maxsize=1)
 def texts() -> dict[str, str]:
     """Every kind of YAML file that a workspace may have, by path."""
-    strategies = REPOSITORY / "workspaces" / "invoices" / "strategies"
+    from_city = {"gate.yaml": "wuhan", "models.yaml": "wuhan", "policy.yaml": "invoices"}
     return {
         **EVERYTHING,
         **{
-            f"strategies/{name}": (strategies / name).read_text(encoding="utf-8")
-            for name in ("gate.yaml", "policy.yaml")
+            f"strategies/{name}": (REPOSITORY / "workspaces" / city / "strategies" / name).read_text(encoding="utf-8")
+            for name, city in from_city.items()
         },
     }
 
@@ -90,8 +97,8 @@ def write(directory: Path) -> None:
 
 def load(directory: Path, name: str) -> None:
     """Read the file called ``name`` as the platform does."""
-    if name == "strategies/gate.yaml":
-        YamlFile(directory / name).parse(Rules)
+    if name in WITHOUT_FEATURES:
+        YamlFile(directory / name).parse(WITHOUT_FEATURES[name])
         return
     workspace = Workspace.load(directory, Settings(home=directory / "home", _env_file=None))
     if name == "strategies/policy.yaml":

@@ -11,7 +11,7 @@ import pytest
 
 from credit301.errors import ModelError
 from credit301.model import bundle
-from credit301.model.bundle import Isotonic, Manifest, Platt
+from credit301.model.bundle import AdditiveTerm, Isotonic, Manifest, Platt
 from tests.support.scoring import Trained, trained
 
 
@@ -88,6 +88,12 @@ BROKEN: dict[str, Callable[[Manifest], Manifest]] = {
     "a view that is not there": lambda m: _submodel(m, view="elsewhere"),
     "a feature that is not there": lambda m: _submodel(m, features=("unknown",)),
     "a file that is not there": lambda m: _submodel(m, file="models/other.txt"),
+    "an additive model that is not there": lambda m: replace(
+        m, ensemble=replace(m.ensemble, additive=AdditiveTerm(1.0, "models/a.json", "models/a.npy"))
+    ),
+    "an additive model that is turned around": lambda m: replace(
+        m, ensemble=replace(m.ensemble, additive=AdditiveTerm(-1.0, m.submodels[0].file, m.submodels[0].file))
+    ),
     "one view read twice": lambda m: _submodel(m, view=m.submodels[1].view, features=()),
     "a calibration that turns the order round": lambda m: replace(m, calibration=Platt(a=-1.0, b=0.0)),
     "isotonic log-odds that fall": lambda m: replace(m, calibration=Isotonic(z=(0.0, 1.0), log_odds=(1.0, 0.0))),

@@ -305,7 +305,7 @@ def test_rings_and_truth_are_in_no_served_column(city: City) -> None:
 def test_persons_telephones_and_devices_are_keyed_hashes(city: City) -> None:
     for source, columns in {
         "enterprise_profile": ("contact_phone_key",),
-        "platform_event": ("applicant_key", "device_key", "ip_key"),
+        "platform_event": ("applicant_key", "device_key", "ip_key", "address_key"),
     }.items():
         for column in columns:
             matches = pc.match_substring_regex(city.sources[source][column], "^[0-9a-f]{64}$")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
-from credit301.errors import ConfigError, NotFound
+from credit301.errors import ConfigError, NotFound, SourceError
 from credit301.workspace import Workspace
+from simulator.city import MANIFEST
 from simulator.verbs import city_directory, exchange, simulate
 
 
@@ -26,6 +30,28 @@ def test_simulate_keeps_the_same_city_and_replaces_another_one_only_by_force(wuh
     with pytest.raises(ConfigError, match="--force"):
         simulate(wuhan, enterprises=60, months=24, seed=7)
     assert simulate(wuhan, enterprises=60, months=24, seed=7, force=True)["fingerprint"] != first["fingerprint"]
+
+
+def an_earlier_version_wrote(directory: Path) -> None:
+    manifest = json.loads((directory / MANIFEST).read_text())
+    (directory / MANIFEST).write_text(json.dumps({**manifest, "format": 1}))
+
+
+def test_a_city_of_an_earlier_version_is_replaced_where_nothing_was_pulled_from_it(wuhan: Workspace) -> None:
+    first = simulate(wuhan, enterprises=60, months=24)
+    an_earlier_version_wrote(city_directory(wuhan))
+    assert simulate(wuhan, enterprises=60, months=24) == first
+
+
+def test_a_city_of_an_earlier_version_that_was_pulled_from_is_refused_with_what_to_do(wuhan: Workspace) -> None:
+    simulate(wuhan, enterprises=60, months=24)
+    an_earlier_version_wrote(city_directory(wuhan))
+    pulled = wuhan.paths.landing / "tax_payment" / "a.parquet"
+    pulled.parent.mkdir(parents=True)
+    pulled.touch()
+    with pytest.raises(SourceError, match="format 1") as refused:
+        simulate(wuhan, enterprises=60, months=24)
+    assert "make clean" in str(refused.value)
 
 
 def test_the_exchange_says_what_to_do_where_no_city_is(wuhan: Workspace) -> None:

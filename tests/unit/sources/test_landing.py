@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import shutil
 from decimal import Decimal
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from credit301.errors import ValidationFailed
+from credit301 import verbs
+from credit301.errors import SourceError, ValidationFailed
 from credit301.sources.batches import Store
 from credit301.sources.inbox import pull
 from credit301.sources.landing import land
@@ -67,6 +69,19 @@ def test_the_watermark_moves_after_landing(store: Store, tiny_workspace: Workspa
     assert store.watermark().cursor == ""
     land(tiny_workspace, store, batch)
     assert (store.watermark().cursor, store.watermark().served_through) == ("7", "2024-05-01T00:00:00")
+
+
+def test_landed_files_without_inbox_and_watermark_are_refused_with_what_to_do(
+    store: Store, tiny_workspace: Workspace
+) -> None:
+    land_next(store, tiny_workspace)
+    shutil.rmtree(tiny_workspace.paths.inbox)
+    shutil.rmtree(tiny_workspace.paths.state / "watermarks")
+    with pytest.raises(SourceError, match="has landed, but its inbox file") as refused:
+        verbs.call("ingest", tiny_workspace, source="sales")
+    assert str(store.landing) in str(refused.value)
+    shutil.rmtree(store.landing)
+    assert land_next(store, tiny_workspace) == 7
 
 
 def test_landing_the_same_pull_again_changes_no_byte(store: Store, tiny_workspace: Workspace) -> None:

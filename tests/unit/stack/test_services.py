@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dotenv import dotenv_values
 
 from credit301.errors import ConfigError
 from credit301.settings import Profile, Settings
+from credit301.sources.connectors.connections import parse
 from credit301.stack import redis_server
 from credit301.stack.services import ADDRESSES, SECRETS, is_here, table
 from credit301.workspace import Workspace
@@ -123,3 +126,16 @@ def test_the_example_file_names_every_setting() -> None:
     example = Path(REPOSITORY / ".env.example").read_text(encoding="utf-8")
     for name in Settings.model_fields:
         assert f"CREDIT301_{name.upper()}=" in example, name
+
+
+def test_the_example_file_shows_connections_that_are_read_as_they_stand() -> None:
+    lines = (REPOSITORY / ".env.example").read_text(encoding="utf-8").splitlines()
+    shown = "\n".join(line[1:] for line in lines if line.startswith(("#AIRFLOW_CONN_", "#CREDIT301_CONN_")))
+    values = {name: value or "" for name, value in dotenv_values(stream=StringIO(shown)).items()}
+    found = {name: parse(name, text, ".env.example") for name, text in values.items()}
+    assert {(item.kind, item.host, item.login) for item in found.values()} == {
+        ("postgres", "db.bank.example", "reader"),
+        ("sftp", "sftp.tax.example", "credit301"),
+        ("http", "https://exchange.city.example", "credit301"),
+    }
+    assert {item.password.get_secret_value() for item in found.values()} == {"PASSWORD"}

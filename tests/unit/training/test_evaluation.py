@@ -12,7 +12,7 @@ from credit301.errors import ModelError
 from credit301.model.scorer import Scorer
 from credit301.workspace import Workspace
 from tests.unit.training import synthetic
-from training import bundling, evaluation, fitting, splits
+from training import additive, bundling, evaluation, fitting, splits
 from training.dataset import TrainingSet
 from training.evaluation import Evaluation
 from training.frames import matrix
@@ -54,6 +54,7 @@ def test_the_table_has_every_source_dimension_the_ensemble_and_the_baselines(fou
         ("ensemble", "ensemble"),
         ("baseline", "logistic"),
         ("baseline", "one_lightgbm"),
+        ("baseline", "scorecard"),
     ]
 
 
@@ -90,9 +91,15 @@ def test_a_sub_models_log_odds_are_the_scorers(workspace: Workspace, data: Train
 
 
 def test_the_stacks_sum_is_the_scorers(workspace: Workspace, data: TrainingSet, found: Evaluation) -> None:
-    batch = scorer_of(workspace, found).score_batch(matrix(scorer_of(workspace, found), data.frame))
-    logits = np.column_stack([batch.sources[source.model.spec.name] for source in found.fitted.sources])
-    np.testing.assert_allclose(found.fitted.stack.z(logits), batch.log_odds, atol=1e-12)
+    scorer = scorer_of(workspace, found)
+    vectors = matrix(scorer, data.frame)
+    batch = scorer.score_batch(vectors)
+    whole = found.fitted.additive
+    assert whole is not None
+    places = [scorer.plan.index(key) for key in whole.keys]
+    over_all = additive.logits(whole, vectors[:, places])
+    logits = np.column_stack([*(batch.sources[s.model.spec.name] for s in found.fitted.sources), over_all])
+    np.testing.assert_allclose(found.fitted.stack.z(logits), batch.log_odds, atol=1e-10)
 
 
 def test_a_planted_leak_is_visible_in_its_source_and_the_ensemble(workspace: Workspace, data: TrainingSet) -> None:
@@ -109,6 +116,17 @@ def test_shuffled_labels_teach_nothing_by_folds(tmp_path: Path) -> None:
     shuffled = data.frame.assign(label=np.random.default_rng(2).permutation(data.labels))
     found = evaluate(synthetic.workspace(tmp_path, "kfold"), TrainingSet(shuffled, "uscc"))
     assert found.ensemble.metrics.auc == pytest.approx(0.5, abs=0.1)
+
+
+def test_what_the_additive_model_learnt_by_heart_earns_it_no_weight(tmp_path: Path) -> None:
+    """Labels by lot: in its own rows it finds something, out of fold nothing, and the stack must see the latter."""
+    data = synthetic.rows(300)
+    shuffled = TrainingSet(data.frame.assign(label=np.random.default_rng(2).permutation(data.labels)), "uscc")
+    workspace = synthetic.workspace(tmp_path)
+    plan = splits.plan(shuffled, synthetic.split_of(workspace))
+    fitted = fitting.fit(shuffled, plan.repeats[0][0].train, plan, source_specs(workspace), threads=1)
+    assert fitted.whole.members[-1] == fitting.ADDITIVE
+    assert fitted.stack.weights[-1] < 0.6
 
 
 def test_by_folds_every_row_is_tested_and_the_spread_is_over_repeats(tmp_path: Path) -> None:
@@ -155,12 +173,35 @@ def test_a_dimension_is_its_own_sources_combined_and_no_other(workspace: Workspa
     )
 
 
-def test_one_source_alone_is_the_ensemble(workspace: Workspace, data: TrainingSet) -> None:
+def test_one_source_alone_has_an_ensemble_too(workspace: Workspace, data: TrainingSet) -> None:
     only = tuple(spec for spec in source_specs(workspace) if spec.name == "tax")
     plan = splits.plan(data, synthetic.split_of(workspace))
     found = evaluation.evaluate(workspace, data, plan, only, threads=1)
-    assert [model.name for model in found.models] == ["tax", "fiscal", "ensemble", "logistic", "one_lightgbm"]
-    np.testing.assert_allclose(found.model("fiscal", "dimension").probability, found.ensemble.probability, rtol=1e-12)
+    names = ["tax", "fiscal", "ensemble", "logistic", "one_lightgbm", "scorecard"]
+    assert [model.name for model in found.models] == names
+    assert found.ensemble.metrics.auc == pytest.approx(found.model("tax", "source").metrics.auc, abs=0.03)
+    assert found.reduced == ()
+
+
+def test_every_subset_of_few_sources_is_measured_and_the_peer_without_each(found: Evaluation) -> None:
+    kept = [item.kept for item in found.reduced]
+    assert sorted(map(len, kept), reverse=True) == [2, 2, 2, 1, 1, 1]
+    assert all(item.peer is not None for item in found.reduced if len(item.kept) == 2)
+    assert all(item.peer is None for item in found.reduced if len(item.kept) == 1)
+    by = {item.kept: item.auc for item in found.reduced}
+    assert all(found.ensemble.metrics.auc > auc > 0.5 for auc in by.values())
+    assert by["tax", "court"] > by["tax", "registry"] - 0.1
+
+
+def test_a_lost_source_costs_what_it_alone_could_tell(workspace: Workspace) -> None:
+    """Nothing is trained again, yet the rest weighs what it would if it had been trained without the source."""
+    data = synthetic.rows(3000, seed=5, missing=0.0)
+    twin = data.frame["tax__sales"] * np.exp(0.1 * np.random.default_rng(6).normal(size=len(data)))
+    frame = data.frame.assign(court__amount=-np.log(twin))
+    found = evaluate(workspace, TrainingSet(frame, "uscc"))
+    lost = next(item for item in found.reduced if item.kept == ("registry", "court"))
+    assert lost.peer is not None
+    assert lost.auc > lost.peer - 0.01
 
 
 def test_tested_rows_of_one_outcome_are_refused_in_words(workspace: Workspace, data: TrainingSet) -> None:

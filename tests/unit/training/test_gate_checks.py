@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
 
 from credit301.contracts.model import Classification, Column, LogicalType
 from credit301.errors import ConfigError, ContractError
+from credit301.model import stewardship
 from credit301.model.bundle import Bundle, read
 from credit301.model.scorer import Scorer
 from credit301.workspace import Workspace
@@ -18,7 +20,8 @@ from tests.unit.training import synthetic
 from training import gate_checks, gate_rules
 from training.frames import matrix
 from training.gate import TITLES, Verdict
-from training.gate_checks import Candidate, Check
+from training.gate_checks import Candidate
+from training.gate_result import Check
 from training.train import train
 
 
@@ -188,3 +191,95 @@ def test_a_misspelt_threshold_is_an_error_with_its_line(tmp_path: Path) -> None:
 
 def test_the_reference_citys_rules_are_valid(wuhan: Workspace) -> None:
     assert gate_rules.load(wuhan).minimum_auc > 0.5
+
+
+STEWARDSHIP = 'segments: [{feature: "registry:sector", title: {zh: 行业, en: sector}}]\n'
+FAIR = gate_rules.Fairness(
+    minimum_rows=50,
+    minimum_defaults=5,
+    minimum_approval_ratio=0.1,
+    maximum_auc_gap=0.5,
+    maximum_calibration_gap=0.5,
+)
+
+
+@pytest.fixture
+def fair(candidate: Candidate) -> Candidate:
+    """The honest version, held to rules on the groups of the made-up sector, which are wide enough for it."""
+    (candidate.workspace.directory / stewardship.PLACE).write_text(STEWARDSHIP, encoding="utf-8")
+    rules = candidate.rules.model_copy(
+        update={
+            "fairness": FAIR,
+            "stability": gate_rules.Stability(maximum_score_psi=0.25, maximum_champion_psi=0.25),
+        }
+    )
+    rows = synthetic.rows(1500, signal=1.5)
+    return replace(candidate, rules=rules, reference=rows.features().assign(label=rows.labels))
+
+
+def test_an_honest_version_is_fair_and_stable_and_says_how(fair: Candidate) -> None:
+    checks = {check.name: check for check in gate_checks.run(replace(fair, champion=fair.bundle))}
+    assert [check.name for check in checks.values() if not check.passed] == []
+    assert checks["stability_champion"].value == "0.0000"
+    assert checks["fairness_auc"].value.endswith(")")
+    assert float(checks["speed"].value.split()[0]) > 0
+
+
+@pytest.mark.parametrize(
+    ("threshold", "value", "name"),
+    [
+        ("minimum_approval_ratio", 1.0, "fairness_approval"),
+    ],
+)
+def test_a_version_that_treats_a_group_worse_is_refused_for_it(
+    fair: Candidate, threshold: str, value: float, name: str
+) -> None:
+    fairness = FAIR.model_copy(update={threshold: value})
+    strict = replace(fair, rules=fair.rules.model_copy(update={"fairness": fairness}))
+    failing = [check for check in gate_checks.run(strict) if not check.passed]
+    assert [check.name for check in failing] == [name]
+    assert "registry:sector=" in failing[0].en
+    assert "registry:sector=" in failing[0].zh
+
+
+def test_a_version_that_does_not_rank_one_group_is_refused_for_it(fair: Candidate) -> None:
+    rows = fair.rows.copy()
+    of = (rows["registry__sector"] == "A").to_numpy()
+    rows.loc[of, "label"] = np.random.default_rng(1).permutation(rows.loc[of, "label"])
+    rules = fair.rules.model_copy(update={"fairness": FAIR.model_copy(update={"maximum_auc_gap": 0.05})})
+    failing = {check.name: check for check in gate_checks.run(replace(fair, rows=rows, rules=rules))}
+    assert not failing["fairness_auc"].passed
+    assert "registry:sector=A" in failing["fairness_auc"].zh
+
+
+def test_a_version_that_is_wrong_on_one_group_is_refused_for_it(fair: Candidate) -> None:
+    rows = fair.rows.copy()
+    of = (rows["registry__sector"] == "C").to_numpy()
+    rows.loc[of, "label"] = 1
+    rules = fair.rules.model_copy(update={"fairness": FAIR.model_copy(update={"maximum_calibration_gap": 0.05})})
+    assert "fairness_calibration" in failed(replace(fair, rows=rows, rules=rules))
+
+
+def test_a_small_group_is_not_judged(fair: Candidate) -> None:
+    fairness = FAIR.model_copy(update={"minimum_rows": 10_000, "minimum_approval_ratio": 1.0, "maximum_auc_gap": 0.0})
+    assert failed(replace(fair, rules=fair.rules.model_copy(update={"fairness": fairness}))) == []
+
+
+def test_scores_that_have_moved_since_training_are_refused(fair: Candidate) -> None:
+    rows = fair.rows.copy()
+    rows["court__cases"] = rows["court__cases"] + 3.0
+    assert "stability_training" in failed(replace(fair, rows=rows))
+
+
+def test_scores_that_mean_something_else_than_the_champions_are_refused(fair: Candidate) -> None:
+    manifest = fair.bundle.manifest
+    shifted = msgspec.structs.replace(
+        manifest, ensemble=msgspec.structs.replace(manifest.ensemble, intercept=manifest.ensemble.intercept + 2.0)
+    )
+    champion = msgspec.structs.replace(fair.bundle, manifest=shifted)
+    assert "stability_champion" in failed(replace(fair, champion=champion))
+
+
+def test_a_slow_version_is_refused_for_it(candidate: Candidate) -> None:
+    rules = candidate.rules.model_copy(update={"maximum_microseconds_per_row": 0.001})
+    assert failed(replace(candidate, rules=rules)) == ["speed"]

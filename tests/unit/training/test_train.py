@@ -36,7 +36,8 @@ def test_the_same_data_and_seed_give_the_same_bundle_byte_for_byte(tmp_path: Pat
         moment = datetime(2026, 1, 1, tzinfo=UTC)
         written.append(files_of(write_bundle(workspace, data, found, "f" * 64, moment)[1]))
     assert written[0] == written[1]
-    assert len(written[0]) == 4
+    # The manifest, three sub-models, and the additive model's columns and sums.
+    assert len(written[0]) == 6
 
 
 def test_the_summary_has_what_the_metrics_file_needs(tmp_path: Path) -> None:
@@ -102,6 +103,12 @@ def test_the_report_and_its_plots_are_kept(tmp_path: Path) -> None:
     assert report.read(workspace)["models"] == summary["models"]
     for name in ("reliability.png", "score_distribution.png"):
         assert (workspace.paths.reports / name).read_bytes().startswith(b"\x89PNG")
+    page = (workspace.paths.reports / "training.html").read_text(encoding="utf-8")
+    assert summary["verdict"]["zh"] in page
+    assert all(f"{peer['auc']:.4f}" in page for peer in summary["against"])
+    assert all(item["lost"][0] in page for item in summary["reduced"])
+    assert 'src="http' not in page
+    assert 'href="http' not in page
 
 
 def test_the_table_is_printed_with_every_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,7 +41,7 @@ def test_a_build_waits_for_who_holds_the_warehouse(tiny: TinyWorkspace, monkeypa
             holder.communicate("\n")
 
         monkeypatch.setattr(engine._patiently, "sleep", let_go)
-        assert DuckDB(workspace).staged() == set()
+        assert DuckDB(workspace).tables() == set()
     assert waited
 
 
@@ -50,5 +50,5 @@ def test_who_holds_it_for_too_long_is_named(tiny: TinyWorkspace, monkeypatch: py
     monkeypatch.setattr(engine, "_patiently", engine._patiently.copy(stop=lambda _state: True))
     with holding(workspace.paths.warehouse) as holder:
         with pytest.raises(WarehouseError, match=f"PID {holder.pid}"):
-            DuckDB(workspace).staged()
+            DuckDB(workspace).tables()
         holder.communicate("\n")

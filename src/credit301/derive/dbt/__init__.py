@@ -7,13 +7,20 @@ called through the macros of ``dbt_project/macros/dialect``.
 
 from __future__ import annotations
 
+from credit301.derive.dbt.carried import CarriedModel, carried_models
+from credit301.derive.dbt.changes import changes_macro
 from credit301.derive.dbt.features import feature_sql
 from credit301.derive.dbt.history import HISTORY_MODEL, history_sql, slowly_changing
 from credit301.derive.dbt.names import (
     ENTITIES_MODEL,
+    INTERMEDIATE_SCHEMA,
+    IS_NEW,
     LABELS_MODEL,
     LANDING_SCHEMA,
+    MARTS_SCHEMA,
     MONTHS_MODEL,
+    SPINE_MODEL,
+    STAGING_SCHEMA,
     feature_model_name,
     staging_name,
 )
@@ -24,16 +31,29 @@ from credit301.derive.dbt.staging import staging_sql
 from credit301.workspace import Workspace
 
 __all__ = [
+    "INTERMEDIATE_SCHEMA",
+    "IS_NEW",
     "LABELS_MODEL",
     "LANDING_SCHEMA",
+    "MARTS_SCHEMA",
+    "SPINE_MODEL",
+    "STAGING_SCHEMA",
+    "CarriedModel",
+    "carried_models",
     "feature_model_name",
     "feature_sql",
     "labels_sql",
+    "macro_files",
     "project_files",
     "spine_sql",
     "staging_name",
     "staging_sql",
 ]
+
+
+def macro_files(workspace: Workspace) -> dict[str, str]:
+    """Derived macros, by path below the assembled project's ``macros/derived``."""
+    return {"changes.sql": changes_macro(workspace)}
 
 
 def project_files(workspace: Workspace) -> dict[str, str]:
@@ -44,7 +64,7 @@ def project_files(workspace: Workspace) -> dict[str, str]:
     for contract in workspace.featured():
         files[f"marts/{feature_model_name(contract.name)}.sql"] = feature_sql(workspace, contract)
     files[f"intermediate/{ENTITIES_MODEL}.sql"] = entities_sql(workspace)
-    files["intermediate/int_feature_spine.sql"] = spine_sql(workspace)
+    files[f"intermediate/{SPINE_MODEL}.sql"] = spine_sql(workspace)
     if workspace.definition.labels:
         files[f"marts/{LABELS_MODEL}.sql"] = labels_sql(workspace, workspace.definition.labels)
     files[f"intermediate/{MONTHS_MODEL}.sql"] = months_sql(workspace)

@@ -8,9 +8,9 @@ from typing import Any
 
 from credit301.contracts.model import Aggregation, Comparison, Contract, Feature
 from credit301.derive.dbt.literals import literal, quoted
-from credit301.derive.dbt.names import staging_name
+from credit301.derive.dbt.names import SPINE_MODEL, due_column, feature_model_name, staging_name
 
-SPINE = "{{ ref('int_feature_spine') }}"
+SPINE = f"{{{{ ref('{SPINE_MODEL}') }}}}"
 COMPARISONS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "ne": "<>"}
 ZERO_WITHOUT_EVENTS = {
     Aggregation.COUNT,
@@ -39,9 +39,11 @@ def with_clause(parts: Sequence[Cte]) -> str:
 def own_records(key: str, contract: Contract, features: Sequence[Feature], spine: str) -> str:
     """The entity's own records of a source as known at each time of ``spine``, and inside the longest window.
 
-    Most of the spine is everybody now: one time for all, for which the records need no join.
+    Most of the spine is everybody now: one time for all, for which the records need no join. Where a build carries on
+    from the one before, only those are due of whom something has changed.
     """
     columns = "".join(f",\n    r.{name}" for name in columns_read(key, features))
+    alike = f"and s.{key} = r.{key} and {due(contract)}"
     then = f"""  select
     s.{key},
     s.as_of,
@@ -62,10 +64,20 @@ def own_records(key: str, contract: Contract, features: Sequence[Feature], spine
   where r.{key} is not null
     and r.known_from <= {{{{ as_of() }}}}
     and (r.known_until is null or r.known_until > {{{{ as_of() }}}}){oldest(features, "as_of()")}
-    and exists (select 1 from {SPINE} as s where s.as_of = {{{{ as_of() }}}})
+    and exists (
+      select 1
+      from {SPINE} as s
+      where s.as_of = {{{{ as_of() }}}}
+        {{%- if carries_on('{feature_model_name(contract.name)}') %}} {alike}{{% endif %}}
+    )
   union all
 {then}
-  where s.as_of <> {{{{ as_of() }}}}"""
+  where s.as_of <> {{{{ as_of() }}}} and {due(contract)}"""
+
+
+def due(contract: Contract) -> str:
+    """Condition on a row of the spine: the features of the source are computed for it in this build."""
+    return f"s.{due_column(contract.name)} is not false"
 
 
 def columns_read(key: str, features: Sequence[Feature]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from credit301.contracts.model import Contract
+from credit301.contracts.model import Aggregation, Contract
 from credit301.derive.dbt import aggregation
 from credit301.derive.dbt.aggregation import SPINE, Cte
 from credit301.derive.dbt.edges import edge_features
@@ -10,6 +10,17 @@ from credit301.derive.dbt.names import SQL_HEADER
 from credit301.workspace import Workspace
 
 OWN = "aggregated"
+DAY_COUNTS = (Aggregation.RECENCY_DAYS, Aggregation.AGE_DAYS)
+
+
+def carries_on(contract: Contract) -> bool:
+    """Whether what a build did not touch of a feature mart is what a full build would make of it.
+
+    Not of edges: the features of an entity follow from records of its neighbours. Nor where a day count, which moves
+    with the clock, is only a part of a feature.
+    """
+    counts = {feature.name for feature in contract.features if feature.aggregation in DAY_COUNTS}
+    return not any(feature.over_edges or counts & set(feature.of or ()) for feature in contract.features)
 
 
 def feature_sql(workspace: Workspace, contract: Contract) -> str:
@@ -41,11 +52,18 @@ def feature_sql(workspace: Workspace, contract: Contract) -> str:
     joins = "".join(
         f"\nleft join {name} on {name}.{key} = {base}.{key} and {name}.as_of = {base}.as_of" for name in joined
     )
-    return f"""{SQL_HEADER}{aggregation.with_clause(parts)}
+    where = f"\nwhere {aggregation.due(contract)}" if start == SPINE else ""
+    counts = [feature.name for feature in contract.features if feature.aggregation in DAY_COUNTS]
+    carry_on = f"carry_features_on(this, '{key}', '{contract.name}', {counts!r})"
+    return f"""{SQL_HEADER}{{{{ config(
+  materialized=versions_materialization(), incremental_strategy="append", on_schema_change="fail",
+  pre_hook="{{{{ {carry_on} }}}}"
+) }}}}
+{aggregation.with_clause(parts)}
 
 select
   cast({base}.{key} as {{{{ text_type() }}}}) as {key},
   {base}.as_of as event_timestamp,
   {base}.as_of as created_timestamp{selected}
-from {start}{"" if base == start else " as s"}{joins}
+from {start}{"" if base == start else " as s"}{joins}{where}
 """

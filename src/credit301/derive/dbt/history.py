@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from credit301.contracts.model import Contract
-from credit301.derive.dbt.names import SQL_HEADER, staging_name
+from credit301.derive.dbt.names import ENTITIES_MODEL, SQL_HEADER, staging_name
 from credit301.workspace import Workspace
 
 HISTORY_MODEL = "enterprise_history"
@@ -35,6 +35,8 @@ def history_sql(workspace: Workspace) -> str:
     names = history_columns(workspace)
     parts, joins = [], []
     sources = slowly_changing(workspace)
+    changing = ", ".join(f"'{contract.name}'" for contract in sources)
+    changed = f"select 1 from intermediate.changed_entities as c where c.source in ({changing})"
     for contract in sources:
         columns = "".join(
             f",\n    {column} as {name}" for (source, column), name in names.items() if source == contract.name
@@ -48,6 +50,9 @@ def history_sql(workspace: Workspace) -> str:
     row_number() over (partition by {key}, event_time order by {last}) as place
   from {{{{ ref('{staging_name(contract.name)}') }}}}
   where known_from <= {{{{ as_of() }}}} and (known_until is null or known_until > {{{{ as_of() }}}})
+    {{%- if carries_on('{HISTORY_MODEL}') %}}
+    and exists ({changed} and c.{key} = {staging_name(contract.name)}.{key})
+    {{%- endif %}}
 ),
 
 {contract.name}_intervals as (
@@ -63,13 +68,18 @@ def history_sql(workspace: Workspace) -> str:
   and {contract.name}_intervals.valid_from <= intervals.valid_from
   and ({contract.name}_intervals.valid_until is null
     or {contract.name}_intervals.valid_until > intervals.valid_from)""")
-    changed = "\n  union\n".join(f"  select {key}, valid_from from {contract.name}_intervals" for contract in sources)
+    begun = "\n  union\n".join(f"  select {key}, valid_from from {contract.name}_intervals" for contract in sources)
     selected = "".join(f",\n  {source}_intervals.{name}" for (source, _), name in names.items())
     states = ",\n\n".join(parts)
-    return f"""{SQL_HEADER}with {states},
+    return f"""{SQL_HEADER}-- depends_on: {{{{ ref('{ENTITIES_MODEL}') }}}}
+{{{{ config(
+  materialized=versions_materialization(), incremental_strategy="append", on_schema_change="fail",
+  pre_hook="{{{{ forget_history(this, '{key}', {[contract.name for contract in sources]!r}) }}}}"
+) }}}}
+with {states},
 
 changed as (
-{changed}
+{begun}
 ),
 
 intervals as (

@@ -8,12 +8,22 @@ LANDING_SCHEMA = "landing"
 LABELS_MODEL = "training_labels"
 ENTITIES_MODEL = "int_entities"
 MONTHS_MODEL = "int_enterprise_month"
+SPINE_MODEL = "int_feature_spine"
+STAGING_SCHEMA = "staging"
+INTERMEDIATE_SCHEMA = "intermediate"
+MARTS_SCHEMA = "marts"
+IS_NEW = "_is_new"
 SQL_HEADER = "{# " + HEADER + " #}\n"
 
 
 def staging_name(source: str) -> str:
     """Name of the staging model of ``source``."""
     return f"stg_{source}"
+
+
+def due_column(source: str) -> str:
+    """Column of the spine that says whether the features of ``source`` are computed in this build."""
+    return f"{source}_due"
 
 
 def feature_model_name(source: str) -> str:

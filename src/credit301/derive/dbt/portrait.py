@@ -1,4 +1,4 @@
-"""The portrait: each entity now, on each dimension: headline features, an index among all, and what is covered."""
+"""The portrait: each entity now, on each dimension: headline features, an index among its peers, what is covered."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from credit301.workspace import Workspace
 
 PORTRAIT_MODEL = "portrait"
 HEADLINES = 3
+PEER = "peer_"
 
 
 def headlines(workspace: Workspace, dimension: str) -> list[tuple[Contract, Feature]]:
@@ -22,8 +23,9 @@ def headlines(workspace: Workspace, dimension: str) -> list[tuple[Contract, Feat
 def portrait_columns(workspace: Workspace) -> dict[str, str]:
     """Description of each column of the portrait beside the key, by name."""
     columns = {}
+    among = "同类内 among its peers" if workspace.definition.portrait.peers else "全体内 among all"
     for dimension, title in workspace.definition.dimensions.items():
-        columns[f"{dimension}_index"] = f"{title.zh}指数: 0 (worst) to 100 (best) among all, by {title.en}"
+        columns[f"{dimension}_index"] = f"{title.zh}指数，{among}: 0 (worst) to 100 (best) by {title.en}"
         columns[f"{dimension}_source_count"] = f"{title.zh}数据源数: sources that know the entity"
         columns[f"{dimension}_is_covered"] = f"{title.zh}是否覆盖: whether any source knows the entity"
         for contract, feature in headlines(workspace, dimension):
@@ -32,14 +34,18 @@ def portrait_columns(workspace: Workspace) -> dict[str, str]:
 
 
 def portrait_sql(workspace: Workspace) -> str:
-    """One row for each entity known as of the build; an index is the mean percentile of its headline features."""
+    """One row for each entity known as of the build; an index is the mean percentile of its headline features.
+
+    A percentile is among the entities that share all peers of the workspace's portrait, where enough of them have the
+    feature; else among those who share all but the last, and so on.
+    """
     key = workspace.entity.key
     joins = "".join(
         f"\nleft join {{{{ ref('{feature_model_name(c.name)}') }}}} as {c.name}"
         f"\n    on {c.name}.{key} = e.{key} and {c.name}.event_timestamp = {{{{ as_of() }}}}"
         for c in workspace.featured()
     )
-    values, ranks, indices = [], [], []
+    values, ranks, indices = _peers(workspace), [], []
     for dimension in workspace.definition.dimensions:
         sources = [contract for contract in workspace.featured() if contract.dimension == dimension]
         known = " + ".join(f"case when {c.name}.{key} is null then 0 else 1 end" for c in sources) or "0"
@@ -51,8 +57,7 @@ def portrait_sql(workspace: Workspace) -> str:
             # Rounded, so that what is equal but for the last bit has the same place on every engine.
             rounded = f"cast({name} as decimal(28, 6))"
             order = f"{rounded} desc" if feature.risk == "increasing" else rounded
-            place = f"percent_rank() over (partition by {name} is null order by {order})"
-            ranks.append(f"case when {name} is not null then {place} end as {name}_place")
+            ranks.append(f"{_place(workspace, name, order)} as {name}_place")
             places.append(f"{name}_place")
         indices += [
             _index(dimension, places),
@@ -81,6 +86,31 @@ select
   {("," + chr(10) + "  ").join(indices)}
 from placed
 """
+
+
+def _peers(workspace: Workspace) -> list[str]:
+    """What peers share, as columns."""
+    shared = []
+    for number, peer in enumerate(workspace.definition.portrait.peers):
+        value = f"{peer.source}.{peer.feature}"
+        shared.append(f"{f'substr({value}, 1, {peer.prefix})' if peer.prefix else value} as {PEER}{number}")
+    return shared
+
+
+def _place(workspace: Workspace, name: str, order: str) -> str:
+    """Share of the peers that are behind in ``order``; null where the entity has no value in the column ``name``."""
+    portrait = workspace.definition.portrait
+    cases = [f"when {name} is null then null"]
+    for count in range(len(portrait.peers), 0, -1):
+        group = [f"{PEER}{number}" for number in range(count)]
+        known = " and ".join(f"{column} is not null" for column in group)
+        shared = ", ".join(group)
+        cases.append(
+            f"when {known} and count({name}) over (partition by {shared}) >= {portrait.fewest}"
+            f" then percent_rank() over (partition by {name} is null, {shared} order by {order})"
+        )
+    cases.append(f"else percent_rank() over (partition by {name} is null order by {order})")
+    return "case\n      " + "\n      ".join(cases) + "\n    end"
 
 
 def _index(dimension: str, places: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -12,9 +13,12 @@ from credit301.derive import HEADER
 from credit301.derive.dbt.history import HISTORY_MODEL, slowly_changing
 from credit301.derive.dbt.names import (
     ENTITIES_MODEL,
+    INTERMEDIATE_SCHEMA,
     LABELS_MODEL,
     LANDING_SCHEMA,
     MONTHS_MODEL,
+    SPINE_MODEL,
+    due_column,
     feature_model_name,
     staging_name,
 )
@@ -62,21 +66,29 @@ def models_yml(workspace: Workspace) -> str:
                     {"name": name, "data_tests": ["not_null"]}
                     for name in (*contract.primary_key, "event_time", "known_from")
                 ],
-                "data_tests": [{"unique_together": {"arguments": {"columns": version_key}}}],
+                "data_tests": [
+                    _unique(
+                        version_key,
+                        staging_name(contract.name),
+                        f'{LANDING_SCHEMA}."{contract.name}"',
+                        contract.primary_key,
+                    )
+                ],
             }
         )
     models += [_feature_model_yml(workspace, contract) for contract in workspace.featured()]
     models.append(
         {
             "name": ENTITIES_MODEL,
-            "description": "Everybody whom a source names by the entity's key, and since when they are known.",
+            "description": "任一数据源以主体键提及的全部主体，及其最早可知的时间 · "
+            "everybody whom a source names by the entity's key, and since when they are known.",
             "data_tests": [{"unique_together": {"arguments": {"columns": [key]}}}],
         }
     )
     models.append(
         {
-            "name": "int_feature_spine",
-            "description": "Who needs features as of when.",
+            "name": SPINE_MODEL,
+            "description": "谁在哪个时点需要特征 · who needs features as of when.",
             "data_tests": [{"unique_together": {"arguments": {"columns": [key, "as_of"]}}}],
         }
     )
@@ -97,15 +109,15 @@ def models_yml(workspace: Workspace) -> str:
             (
                 "credit_decisions",
                 "application",
-                "Credit decisions",
-                "The scoring endpoint reads these features from the online store.",
+                "授信决策 Credit decisions",
+                "决策服务从在线存储读取这些特征 · the scoring endpoint reads these features from the online store.",
                 [],
             ),
             (
                 "risk_models",
                 "ml",
-                "Risk models",
-                "Sub-models and ensemble learn from these features.",
+                "风险模型 Risk models",
+                "子模型与集成模型由这些特征训练 · sub-models and ensemble learn from these features.",
                 [f"ref('{LABELS_MODEL}')"] if workspace.definition.labels else [],
             ),
         )
@@ -113,18 +125,28 @@ def models_yml(workspace: Workspace) -> str:
     return _yaml({"version": 2, "models": models, "exposures": exposures})
 
 
+def _unique(columns: Sequence[str], name: str, changed: str, by: Sequence[str]) -> dict[str, Any]:
+    """No two rows of the model ``name`` have the same ``columns``; an increment need look only at what has changed."""
+    arguments = {"columns": list(columns), "of": name, "changed": changed, "by": list(by)}
+    return {"unique_together": {"name": f"unique_together_{name}_{'__'.join(columns)}", "arguments": arguments}}
+
+
 def _entity_models_yml(workspace: Workspace) -> list[dict[str, Any]]:
     """The months, the portrait and the history of an entity."""
     key = workspace.entity.key
     models: list[dict[str, Any]] = [
-        {"name": MONTHS_MODEL, "description": "Each entity in each month since it is known."}
+        {
+            "name": MONTHS_MODEL,
+            "description": "每个主体自可知以来的每个月 · each entity in each month since it is known.",
+        }
     ]
     if workspace.featured():
         described = [{"name": name, "description": text} for name, text in portrait_columns(workspace).items()]
         models.append(
             {
                 "name": PORTRAIT_MODEL,
-                "description": "Each entity now: on each dimension an index among all, coverage, headline features.",
+                "description": "主体当前画像：各维度的指数、覆盖与主要特征 · "
+                "each entity now: on each dimension an index, coverage, headline features.",
                 "columns": [{"name": key, "data_tests": ["not_null"]}, *described],
                 "data_tests": [{"unique_together": {"arguments": {"columns": [key]}}}],
             }
@@ -133,7 +155,8 @@ def _entity_models_yml(workspace: Workspace) -> list[dict[str, Any]]:
         models.append(
             {
                 "name": HISTORY_MODEL,
-                "description": "What an entity was when: one row for each interval [valid_from, valid_until).",
+                "description": "主体的历史：每个有效区间一行 · "
+                "what an entity was when: one row for each interval [valid_from, valid_until).",
                 "columns": [{"name": name, "data_tests": ["not_null"]} for name in (key, "valid_from")],
                 "data_tests": [{"unique_together": {"arguments": {"columns": [key, "valid_from"]}}}],
             }
@@ -148,7 +171,7 @@ def _labels_yml(workspace: Workspace, labels: Labels) -> dict[str, Any]:
         types["label_known_at"] = "timestamp"
     return {
         "name": LABELS_MODEL,
-        "description": "Outcomes to learn from: label 1 for a default.",
+        "description": "用于学习的结果：1 表示违约 · outcomes to learn from: label 1 for a default.",
         "config": {"contract": {"enforced": not hasattr(workspace.definition.split, "column")}},
         "columns": [{"name": name, "data_type": kind, "data_tests": ["not_null"]} for name, kind in types.items()],
         "data_tests": [{"unique_together": {"arguments": {"columns": [key, "decision_time"]}}}],
@@ -158,9 +181,18 @@ def _labels_yml(workspace: Workspace, labels: Labels) -> dict[str, Any]:
 def _feature_model_yml(workspace: Workspace, contract: Contract) -> dict[str, Any]:
     key = workspace.entity.key
     columns: list[dict[str, Any]] = [
-        {"name": key, "data_type": TEXT, "description": workspace.entity.label.zh, "data_tests": ["not_null"]},
-        {"name": "event_timestamp", "data_type": "timestamp", "description": "the features hold as of this time"},
-        {"name": "created_timestamp", "data_type": "timestamp", "description": "and could be known then"},
+        {
+            "name": key,
+            "data_type": TEXT,
+            "description": f"{workspace.entity.label.zh}: {workspace.entity.label.en}",
+            "data_tests": ["not_null"],
+        },
+        {
+            "name": "event_timestamp",
+            "data_type": "timestamp",
+            "description": "特征截至的时点: the features hold as of this time",
+        },
+        {"name": "created_timestamp", "data_type": "timestamp", "description": "其时已可获知: and could be known then"},
     ]
     for feature in contract.features:
         unit = f" ({feature.unit})" if feature.unit else ""
@@ -170,10 +202,18 @@ def _feature_model_yml(workspace: Workspace, contract: Contract) -> dict[str, An
         )
     return {
         "name": feature_model_name(contract.name),
-        "description": f"{contract.title.zh}: features of {contract.title.en}.",
+        "description": f"{contract.title.zh}的特征: features of {contract.title.en}.",
         "config": {"contract": {"enforced": True}, "meta": {"dimension": contract.dimension, "owner": contract.owner}},
         "columns": columns,
-        "data_tests": [{"unique_together": {"arguments": {"columns": [key, "event_timestamp"]}}}],
+        "data_tests": [
+            _unique(
+                [key, "event_timestamp"],
+                feature_model_name(contract.name),
+                f"(select {key}, as_of as event_timestamp from {INTERMEDIATE_SCHEMA}.{SPINE_MODEL} "
+                f"where {due_column(contract.name)})",
+                [key, "event_timestamp"],
+            )
+        ],
     }
 
 

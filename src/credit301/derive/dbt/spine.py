@@ -2,28 +2,66 @@
 
 from __future__ import annotations
 
+from credit301.derive.dbt.changes import holders
 from credit301.derive.dbt.literals import literal
-from credit301.derive.dbt.names import ENTITIES_MODEL, LABELS_MODEL, SQL_HEADER, staging_name
+from credit301.derive.dbt.names import (
+    ENTITIES_MODEL,
+    LABELS_MODEL,
+    LANDING_SCHEMA,
+    SPINE_MODEL,
+    SQL_HEADER,
+    due_column,
+    feature_model_name,
+    staging_name,
+)
+from credit301.derive.dbt.staging import known_from
 from credit301.workspace import Labels, Workspace
 
 
 def entities_sql(workspace: Workspace) -> str:
-    """Everybody whom a source names by the entity's key, and since when they are known."""
+    """Everybody whom a source names by the entity's key, and since when they are known.
+
+    A build that carries on looks at what has landed since, and writes whom it did not know, or not for so long.
+    """
     key = workspace.entity.key
-    holders = [c for c in workspace.sources.values() if key in {column.name for column in c.columns}]
-    union = "\n  union all\n".join(
-        f"  select {key}, min(known_from) as first_known from {{{{ ref('{staging_name(c.name)}') }}}} group by {key}"
-        for c in holders
+    sources = holders(workspace)
+    union, landed = (
+        "\n  union all\n".join(
+            f"  select {key}, min({told}) as first_known from {relation} group by {key}" for told, relation in relations
+        )
+        for relations in (
+            [("known_from", f"{{{{ ref('{staging_name(c.name)}') }}}}") for c in sources],
+            [(known_from(c), f'{LANDING_SCHEMA}."{c.name}"') for c in sources],
+        )
     )
-    return f"""{SQL_HEADER}with seen as (
+    return f"""{SQL_HEADER}{{{{ config(
+  materialized=versions_materialization(), incremental_strategy="delete+insert", unique_key='{key}',
+  pre_hook="{{{{ note_changes() }}}}"
+) }}}}
+with seen as (
+{{%- if carries_on('{ENTITIES_MODEL}') %}}
+{landed}
+{{%- else %}}
 {union}
+{{%- endif %}}
+),
+
+entities as (
+  select
+    {key},
+    min(first_known) as first_known
+  from seen
+  where {key} is not null
+  group by {key}
 )
 
 select
-  {key},
-  min(first_known) as first_known
-from seen
-group by {key}
+  e.{key},
+  e.first_known
+from entities as e
+{{%- if carries_on('{ENTITIES_MODEL}') %}}
+where not exists (select 1 from {{{{ this }}}} as b where b.{key} = e.{key} and b.first_known <= e.first_known)
+{{%- endif %}}
 """
 
 
@@ -42,7 +80,11 @@ where e.{key} is not null
 
 
 def spine_sql(workspace: Workspace) -> str:
-    """Who needs features as of when: everybody now, every labelled decision, and on request each month's start."""
+    """Who needs features as of when: everybody now, every labelled decision, and on request each month's start.
+
+    ``<source>_due`` says whether the features of a source are computed for the row in this build: where something has
+    changed of the entity since, or the row is new. In a build from everything all of them are.
+    """
     key = workspace.entity.key
     entities = f"{{{{ ref('{ENTITIES_MODEL}') }}}}"
     decisions = monthly = ""
@@ -58,14 +100,50 @@ def spine_sql(workspace: Workspace) -> str:
   from {entities} as e
   inner join {{{{ month_starts("(select min(first_known) from " ~ ref('{ENTITIES_MODEL}') ~ ")", as_of()) }}}} as m
     on m.month_start >= e.first_known"""
-    return f"""{SQL_HEADER}with moments as (
+    sources = [contract.name for contract in workspace.featured()]
+    always = "".join(f",\n  true as {due_column(name)}" for name in sources)
+    since = "".join(f",\n    min(case when source = '{name}' then since end) as {name}" for name in sources)
+    due = "".join(
+        f",\n  {{% if carries_on('{feature_model_name(name)}') %}}"
+        f"b.{key} is null or coalesce(c.{name} <= m.as_of, false)"
+        f"{{% else %}}true{{% endif %}} as {due_column(name)}"
+        for name in sources
+    )
+    return f"""{SQL_HEADER}{{{{ config(
+  pre_hook="{{{{ keep_spine(this, '{key}') }}}}", post_hook="{{{{ note_gone(this, '{key}') }}}}"
+) }}}}
+with moments as (
   select {key}, {{{{ as_of() }}}} as as_of
   from {entities}
   where first_known <= {{{{ as_of() }}}}{decisions}{monthly}
 )
 
-select {key}, as_of
+{{% if carries_on('{SPINE_MODEL}') -%}}
+, changed as (
+  select
+    {key}{since}
+  from intermediate.changed_entities
+  group by {key}
+)
+
+select
+  m.{key},
+  m.as_of{due}
+from moments as m
+left join changed as c on c.{key} = m.{key}
+left join intermediate.feature_spine_before as b
+  on b.{key} = m.{key}
+  -- Who was now at the time of the build before is now; what else needs that time is new.
+  and b.as_of = case
+    when m.as_of = {{{{ as_of() }}}} then {{{{ before() }}}}
+    when m.as_of <> {{{{ before() }}}} then m.as_of
+  end
+{{%- else -%}}
+select
+  {key},
+  as_of{always}
 from moments
+{{%- endif %}}
 """
 
 

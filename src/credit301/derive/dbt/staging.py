@@ -23,7 +23,7 @@ def staging_sql(contract: Contract) -> str:
     typed = f"""select
     {columns},
     {_event_time(contract)} as event_time,
-    {_available_at(contract)} as known_from,
+    {known_from(contract)} as known_from,
     {hashed} as key_hash"""
     # Output columns are listed, so that the engines agree on their order.
     listed = ",\n  ".join([*names, *VERSION])
@@ -87,7 +87,8 @@ def _event_time(contract: Contract) -> str:
     return f"cast({contract.time.event_time} as timestamp)" if contract.time.event_time else EPOCH
 
 
-def _available_at(contract: Contract) -> str:
+def known_from(contract: Contract) -> str:
+    """When a landed record became known, as SQL over the landing."""
     if contract.time.available_at:
         return f"cast({contract.time.available_at} as timestamp)"
     if contract.time.event_time and contract.time.lag_days:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 
 from credit301.derive.dbt import LANDING_SCHEMA
+from credit301.files import replacing
 from credit301.governance.access.relations import RECORDS, Relation, relations
 from credit301.governance.masking import Treatment, mask
 from credit301.identity.keyed_hash import KeyedHash
@@ -37,11 +37,9 @@ def export(workspace: Workspace, name: str, role: Role) -> dict[str, int]:
     """
     target = path_of(workspace, name)
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = target.with_suffix(f".{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
     hashed = KeyedHash.from_settings(workspace.settings)
     rows: dict[str, int] = {}
-    try:
+    with replacing(target) as temporary:
         with duckdb.connect() as connection:
             connection.create_function("keyed_hash", hashed, ["VARCHAR"], "VARCHAR")
             connection.create_function("masked", mask, ["VARCHAR"], "VARCHAR")
@@ -58,9 +56,6 @@ def export(workspace: Workspace, name: str, role: Role) -> dict[str, int]:
                 rows[f"{relation.kind}.{relation.source}"] = int(count[0][0])
             connection.execute("detach exported")
         temporary.chmod(0o440)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
     return rows
 
 

@@ -19,6 +19,8 @@ class Event(StrEnum):
     EXPORTED = "exported"
     ERASED = "erased"
     EXPIRED = "expired"
+    DECIDED = "decided"
+    SHADOWED = "shadowed"
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -35,7 +37,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     purpose: str = ""
     sources: tuple[str, ...] = ()
     consents: tuple[str, ...] = ()
-    detail: dict[str, str | int] = {}
+    detail: dict[str, str | int | float] = {}
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

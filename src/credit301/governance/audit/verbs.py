@@ -24,13 +24,15 @@ def verify(
     """Find records of the audit trail that were changed, removed, reordered or cut off. 校验审计记录是否被篡改。
 
     Returns:
-        Numbers of ``writers`` and ``records``, and the ``anchor`` to keep elsewhere for later checks.
+        Numbers of ``writers``, ``records`` and ``promotions`` (a chain of their own), and the ``anchor`` to keep
+        elsewhere for later checks.
 
     Raises:
         AuditError: the trail is not what was written; the message says where.
     """
     from credit301.governance.audit import verify as checking
     from credit301.governance.audit.chain import Hasher
+    from credit301.model import promotions
 
     found = checking.verify(workspace.paths.audit, Hasher.from_settings(workspace.settings), anchor)
     for problem in found.problems[:SHOWN]:
@@ -41,7 +43,8 @@ def verify(
             f"{found.problems[0]}.",
             hint="Keep the files as they are, and compare with a copy.",
         )
-    return {"writers": found.writers, "records": found.records, "anchor": found.anchor}
+    approved = len(promotions.read(workspace))
+    return {"writers": found.writers, "records": found.records, "promotions": approved, "anchor": found.anchor}
 
 
 def show(

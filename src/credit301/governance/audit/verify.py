@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -13,7 +13,16 @@ from credit301.errors import AuditError
 from credit301.governance.audit.chain import CHAIN, HEAD, SEALS, START, Hasher, Head, Seal, lines
 from credit301.governance.audit.entry import Record
 
-Link = TypeVar("Link", Record, Seal)
+
+class _Linked(Protocol):
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def previous(self) -> str: ...
+
+
+Link = TypeVar("Link", bound=_Linked)
 
 
 @dataclass
@@ -58,21 +67,29 @@ def _seals(folder: Path, hasher: Hasher, findings: Findings, anchor: str) -> lis
         if any(folder.iterdir()):
             findings.problems.append("the seals are missing")
         return []
-    seals: list[Seal] = []
-    hashes = [START]
-    for body, digest in lines(path)[0]:
-        problem, seal = _link(hasher, body, digest, hashes[-1], len(hashes), Seal)
-        if seal is None:
-            findings.problems.append(f"seal {len(hashes)}: {problem}")
-            break
-        seals.append(seal)
-        hashes.append(digest)
-    _check_head(folder, hasher, SEALS, hashes, findings)
+    seals, hashes, problems = check_chain(folder, hasher, SEALS, Seal)
+    findings.problems += problems
     findings.anchor = f"{len(hashes) - 1}:{hashes[-1]}"
     number, _, wanted = anchor.partition(":")
     if anchor and not (number.isdecimal() and int(number) < len(hashes) and hashes[int(number)] == wanted):
         findings.problems.append("the seals do not reach the given anchor: the trail was put back to an earlier state")
     return seals
+
+
+def check_chain(folder: Path, hasher: Hasher, chain: str, kind: type[Link]) -> tuple[list[Link], list[str], list[str]]:
+    """A chain's links up to the first that is not what was written, the hashes from ``START`` on, and what is wrong."""
+    found: list[Link] = []
+    problems: list[str] = []
+    hashes = [START]
+    for body, digest in lines(folder / f"{chain}{CHAIN}")[0]:
+        problem, made = _link(hasher, body, digest, hashes[-1], len(hashes), kind)
+        if made is None:
+            problems.append(f"{chain}: record {len(hashes)}: {problem}")
+            break
+        found.append(made)
+        hashes.append(digest)
+    problems += _head_problems(folder, hasher, chain, hashes)
+    return found, hashes, problems
 
 
 def _check_writer(folder: Path, hasher: Hasher, name: str, seals: list[Seal], findings: Findings) -> None:
@@ -85,7 +102,7 @@ def _check_writer(folder: Path, hasher: Hasher, name: str, seals: list[Seal], fi
             break
         hashes.append(digest)
     findings.records += len(hashes) - 1
-    _check_head(folder, hasher, name, hashes, findings)
+    findings.problems += _head_problems(folder, hasher, name, hashes)
     for seal in seals:
         if seal.count >= len(hashes) or hashes[seal.count] != seal.head:
             findings.problems.append(
@@ -94,13 +111,14 @@ def _check_writer(folder: Path, hasher: Hasher, name: str, seals: list[Seal], fi
             break
 
 
-def _check_head(folder: Path, hasher: Hasher, name: str, hashes: list[str], findings: Findings) -> None:
+def _head_problems(folder: Path, hasher: Hasher, name: str, hashes: list[str]) -> list[str]:
     path = folder / f"{name}{HEAD}"
     head: Head | None = hasher.read_head(name, path.read_bytes()) if path.exists() else None
     if head is None:
-        findings.problems.append(f"{name}: the head is missing or was not written by the platform")
-    elif head.number >= len(hashes) or hashes[head.number] != head.hash:
-        findings.problems.append(f"{name}: had {head.number} records, has {len(hashes) - 1}: some were cut off")
+        return [f"{name}: the head is missing or was not written by the platform"]
+    if head.number >= len(hashes) or hashes[head.number] != head.hash:
+        return [f"{name}: had {head.number} records, has {len(hashes) - 1}: some were cut off"]
+    return []
 
 
 def _link(

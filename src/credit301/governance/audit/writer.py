@@ -9,20 +9,24 @@ import os
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import msgspec
 
 from credit301.errors import AuditError
+from credit301.files import replacing
 from credit301.governance.audit.chain import CHAIN, HEAD, SEALS, START, Hasher, Head, Seal, lines
 from credit301.governance.audit.entry import Entry, Record
 from credit301.governance.definition import AuditPolicy
 
 if TYPE_CHECKING:
     from credit301.workspace import Workspace
+
+Link = TypeVar("Link", bound=msgspec.Struct)
 
 SEAL_SECONDS = 10.0
 _encode = msgspec.json.Encoder().encode
@@ -182,27 +186,45 @@ def seal(folder: Path, hasher: Hasher, head: Head) -> Seal:
     Raises:
         AuditError: the common chain is damaged, or the disk did not take the seal.
     """
+    return add_link(
+        folder,
+        hasher,
+        SEALS,
+        lambda number, previous: Seal(
+            number=number,
+            at=datetime.now(UTC).isoformat(),
+            previous=previous,
+            writer=head.writer,
+            count=head.number,
+            head=head.hash,
+        ),
+    )
+
+
+def add_link(folder: Path, hasher: Hasher, chain: str, make: Callable[[int, str], Link]) -> Link:
+    """Add to a chain that several processes write, one at a time; it is on the disk when this returns.
+
+    Args:
+        folder: where the chain is.
+        hasher: makes the hashes.
+        chain: its name.
+        make: the new link from its number and the hash of the one before it.
+
+    Raises:
+        AuditError: the chain is damaged, or the disk did not take the link.
+    """
     try:
-        descriptor = os.open(folder / f"{SEALS}{CHAIN}", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        descriptor = os.open(folder / f"{chain}{CHAIN}", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            number, previous = _last_seal(folder, hasher)
-            made = Seal(
-                number=number + 1,
-                at=datetime.now(UTC).isoformat(),
-                previous=previous,
-                writer=head.writer,
-                count=head.number,
-                head=head.hash,
-            )
+            number, previous = _last_link(folder, hasher, chain)
+            made = make(number + 1, previous)
             line, digest = hasher.line(_encode(made))
             _write(descriptor, line)
             os.fsync(descriptor)
-            path = folder / f"{SEALS}{HEAD}"
-            temporary = path.with_suffix(".tmp")
-            temporary.write_bytes(hasher.head(Head(SEALS, made.number, digest)))
-            temporary.chmod(0o600)
-            temporary.replace(path)
+            with replacing(folder / f"{chain}{HEAD}") as temporary:
+                temporary.touch(mode=0o600)
+                temporary.write_bytes(hasher.head(Head(chain, number + 1, digest)))
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -210,18 +232,22 @@ def seal(folder: Path, hasher: Hasher, head: Head) -> Seal:
     return made
 
 
-def _last_seal(folder: Path, hasher: Hasher) -> tuple[int, str]:
-    found, torn = lines(folder / f"{SEALS}{CHAIN}")
+class _Numbered(msgspec.Struct):
+    number: int
+
+
+def _last_link(folder: Path, hasher: Hasher, chain: str) -> tuple[int, str]:
+    found, torn = lines(folder / f"{chain}{CHAIN}")
     if torn:
-        # A process was killed in the middle of a seal that nobody has relied upon.
-        with (folder / f"{SEALS}{CHAIN}").open("r+b") as file:
+        # A process was killed in the middle of a link that nobody has relied upon.
+        with (folder / f"{chain}{CHAIN}").open("r+b") as file:
             file.truncate(file.seek(0, os.SEEK_END) - len(torn))
     if not found:
         return 0, START
     body, digest = found[-1]
     if hasher(body) != digest:
-        raise AuditError("The last seal of the audit trail is damaged.", hint="Run: credit301 audit verify")
-    return msgspec.json.decode(body, type=Seal).number, digest
+        raise AuditError(f"The last record of the chain {chain} is damaged.", hint="Run: credit301 audit verify")
+    return msgspec.json.decode(body, type=_Numbered).number, digest
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from redis import Redis
+from redis import Redis, RedisCluster
 from redis.exceptions import RedisError, ResponseError
 
 from credit301.errors import FeatureStoreError
+from credit301.features.online_address import OnlineAddress
 from credit301.governance.consent.ledger import ConsentUnavailable
 from credit301.governance.consent.records import Standing
 
@@ -54,14 +55,15 @@ class OnlineConsents:
         workspace: name of the workspace.
     """
 
-    def __init__(self, client: Redis, workspace: str) -> None:
+    def __init__(self, client: Redis | RedisCluster, workspace: str) -> None:
         self._client: Any = client
         self._workspace = workspace
 
     @classmethod
     def of(cls, workspace: Workspace) -> OnlineConsents:
         """Those of ``workspace``."""
-        client = Redis.from_url(workspace.settings.redis_address(), socket_timeout=5, socket_connect_timeout=2)
+        address = OnlineAddress.parse(workspace.settings.redis_address())
+        client = address.client(socket_timeout=5, socket_connect_timeout=2)
         return cls(client, workspace.name)
 
     def publish(self, entity: str, standings: Sequence[Standing]) -> None:
@@ -77,7 +79,7 @@ class OnlineConsents:
                 self._client.set(key, msgspec.msgpack.encode(tuple(standings)), exat=last)
             else:
                 self._client.delete(key)
-            self._on_disk()
+            self._on_disk(key)
         except RedisError as error:
             raise ConsentUnavailable(
                 f"The consent is recorded, but the online store did not take it: {type(error).__name__}.",
@@ -88,9 +90,12 @@ class OnlineConsents:
         """What the entry of ``entity`` says."""
         return decode(self._client.get(online_key(self._workspace, entity)))
 
-    def _on_disk(self) -> None:
+    def _on_disk(self, key: bytes) -> None:
+        # In a cluster: of the server that took the entry.
+        cluster = isinstance(self._client, RedisCluster)
+        where = {"target_nodes": self._client.get_node_from_key(key)} if cluster else {}
         try:
-            synced, _ = self._client.execute_command("WAITAOF", 1, 0, _DISK_MILLISECONDS)
+            synced, _ = self._client.execute_command("WAITAOF", 1, 0, _DISK_MILLISECONDS, **where)
         except ResponseError:
             # It keeps nothing on disk (or is too old to be asked): what it loses it loses altogether, and then there
             # is no consent at all.

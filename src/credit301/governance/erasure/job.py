@@ -15,7 +15,7 @@ from credit301 import console
 from credit301.files import write_atomically
 from credit301.governance.audit.entry import Entry, Event
 from credit301.governance.consent.desk import ConsentDesk
-from credit301.governance.erasure import files, online
+from credit301.governance.erasure import files, online, postgres_warehouse
 from credit301.governance.erasure.suppression import suppress
 from credit301.governance.erasure.target import Counts, Target
 from credit301.governance.masking import scrub
@@ -49,6 +49,7 @@ def erase_enterprise(workspace: Workspace, entity: str, audit: AuditWriter, *, b
     suppress(workspace, target.named)
     ConsentDesk.of(workspace, audit).withdraw_all(target.named, by=by, reason=reason)
     job.count(Counts(online=online.erase(workspace, target)))
+    job.count(postgres_warehouse.erase(workspace, target))
     return job.finish(audit)
 
 
@@ -60,6 +61,7 @@ def erase_person(workspace: Workspace, value: str, audit: AuditWriter, *, by: st
     target = Target.of(value.strip(), KeyedHash.from_settings(workspace.settings))
     job = _Job(workspace, target, by=by, reason=reason)
     job.count(Counts(online=online.erase(workspace, target)))
+    job.count(postgres_warehouse.erase(workspace, target))
     return job.finish(audit)
 
 

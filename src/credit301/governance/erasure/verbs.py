@@ -34,7 +34,7 @@ def retention(workspace: Workspace) -> dict[str, Any]:
             if done.rows:
                 summary[name] = done.rows
                 console.say(f"{name}: 删除 {done.rows:,} 条过期记录 · {done.rows:,} records were too old")
-                detail: dict[str, str | int] = {**asdict(done), "retention_days": contract.retention or 0}
+                detail: dict[str, str | int | float] = {**asdict(done), "retention_days": contract.retention or 0}
                 audit.append(Entry(event=Event.EXPIRED, who=acting(), sources=(name,), detail=detail))
     if summary:
         console.say("请重新构建数仓与特征 · now build and materialize again: credit301 build, credit301 materialize")

@@ -8,17 +8,16 @@ import subprocess
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
 from credit301 import console
+from credit301.derive.dbt import INTERMEDIATE_SCHEMA, MARTS_SCHEMA, STAGING_SCHEMA
 from credit301.processes import dies_with_its_parent
 from credit301.warehouse.increment import Increment
 from credit301.workspace import Workspace
 
-MARTS_SCHEMA = "marts"
-STAGING_SCHEMA = "staging"
+SCHEMAS = (STAGING_SCHEMA, INTERMEDIATE_SCHEMA, MARTS_SCHEMA)
 
 
 class Engine(ABC):
@@ -27,6 +26,7 @@ class Engine(ABC):
     Attributes:
         name: of the engine, which is also the target in ``dbt_project/profiles.yml``.
         types: what the engine calls the types that derived models cast to.
+        told: what the models are told of the build, in the environment of dbt.
     """
 
     name: str
@@ -34,14 +34,15 @@ class Engine(ABC):
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
+        self.told: dict[str, str] = {}
 
     @abstractmethod
-    def staged(self) -> set[str]:
-        """Names of the staging models that the engine has and can add to."""
+    def tables(self) -> set[str]:
+        """Names of the tables that the engine has and can add to."""
 
     @abstractmethod
-    def show(self, increment: Increment) -> datetime:
-        """Show the landing to dbt, drop what is staged anew, and return the time of the newest record."""
+    def show(self, increment: Increment) -> None:
+        """Show the landing to dbt, and drop what is built anew."""
 
     @abstractmethod
     def build(self, project: Path, arguments: Sequence[str], target: Path | None) -> tuple[int, dict[str, int]]:
@@ -57,6 +58,7 @@ class Engine(ABC):
             **os.environ,
             "CREDIT301_CPU_THREADS": str(self.workspace.settings.cpu_threads),
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+            **self.told,
             **more,
         }
         process = subprocess.Popen(

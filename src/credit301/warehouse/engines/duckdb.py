@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
 import duckdb
 from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wait_fixed
 
+from credit301.derive.dbt import MARTS_SCHEMA
 from credit301.errors import WarehouseError
 from credit301.sources.typed import literal, quote
-from credit301.warehouse.engines.base import MARTS_SCHEMA, STAGING_SCHEMA, Engine, dbt_program
+from credit301.warehouse.engines.base import SCHEMAS, Engine, dbt_program
 from credit301.warehouse.increment import Increment
-from credit301.warehouse.landing_views import create_views, latest_known, show
+from credit301.warehouse.landing_views import create_views, show
 
 #: How long a warehouse may be held by someone else, who reads it or whose process is just ending.
 PATIENCE_SECONDS = 15.0
@@ -55,20 +55,19 @@ class DuckDB(Engine):
     def _spill(self) -> Path:
         return self.workspace.paths.warehouse.with_suffix(".spill")
 
-    def staged(self) -> set[str]:
-        """Tables of the schema ``staging``."""
+    def tables(self) -> set[str]:
+        """Tables of the schemas that models are built in."""
         if not self.workspace.paths.warehouse.exists():
             return set()
         with self._connect(read_only=True) as connection:
-            return {str(name) for (name,) in connection.execute(TABLES, [STAGING_SCHEMA]).fetchall()}
+            return {str(name) for schema in SCHEMAS for (name,) in connection.execute(TABLES, [schema]).fetchall()}
 
-    def show(self, increment: Increment) -> datetime:
-        """Views over the landed files."""
+    def show(self, increment: Increment) -> None:
+        """Views over the landed files, tables of changes."""
         with self._connect() as connection:
-            for model in increment.anew():
-                connection.execute(f"drop table if exists {STAGING_SCHEMA}.{quote(model)}")
+            for model in increment.anew:
+                connection.execute(f"drop table if exists {increment.schemas[model]}.{quote(model)}")
             show(connection, self.workspace, increment.intakes)
-            return latest_known(connection, self.workspace)
 
     def build(self, project: Path, arguments: Sequence[str], target: Path | None) -> tuple[int, dict[str, int]]:
         """Run dbt in a process of its own, then copy the marts out."""

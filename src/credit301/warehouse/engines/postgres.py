@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
@@ -14,12 +13,12 @@ import psycopg
 from psycopg import sql
 
 from credit301.contracts.model import Contract
-from credit301.derive.dbt import LANDING_SCHEMA
+from credit301.derive.dbt import LANDING_SCHEMA, MARTS_SCHEMA
 from credit301.sources.typed import literal
 from credit301.stack.postgres import create_databases
-from credit301.warehouse.engines.base import MARTS_SCHEMA, STAGING_SCHEMA, Engine, dbt_program
+from credit301.warehouse.engines.base import SCHEMAS, Engine, dbt_program
 from credit301.warehouse.increment import Increment, Intake
-from credit301.warehouse.landing_views import changes, latest_known, records
+from credit301.warehouse.landing_views import changes, records
 
 NEW_SCHEMA = "landing_new"
 NULL = "\\N"
@@ -53,23 +52,22 @@ class Postgres(Engine):
         create_databases(self.workspace.settings, [self.database])
         return psycopg.connect(self.workspace.settings.postgres_address(self.database))
 
-    def staged(self) -> set[str]:
-        """Tables of the schema ``staging``."""
+    def tables(self) -> set[str]:
+        """Tables of the schemas that models are built in."""
         with self.connect() as connection:
-            query = "select table_name from information_schema.tables where table_schema = %s"
-            return {str(name) for (name,) in connection.execute(query, [STAGING_SCHEMA])}
+            query = "select table_name from information_schema.tables where table_schema = any(%s)"
+            return {str(name) for (name,) in connection.execute(query, [list(SCHEMAS)])}
 
-    def show(self, increment: Increment) -> datetime:
+    def show(self, increment: Increment) -> None:
         """Copy new files into ``landing_new``; ``landing`` shows them with the staged versions of their keys."""
         with self.connect() as connection, duckdb.connect() as reader:
             for schema in (LANDING_SCHEMA, NEW_SCHEMA):
                 connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(schema)))
-            for model in increment.anew():
-                name = sql.Identifier(STAGING_SCHEMA, model)
+            for model in increment.anew:
+                name = sql.Identifier(increment.schemas[model], model)
                 connection.execute(sql.SQL("drop table if exists {} cascade").format(name))
             for contract in self.workspace.sources.values():
                 self._copy(connection, reader, contract, increment.intakes[contract.name])
-            return latest_known(reader, self.workspace)
 
     def _copy(
         self,
@@ -79,12 +77,15 @@ class Postgres(Engine):
         intake: Intake,
     ) -> None:
         table = sql.Identifier(NEW_SCHEMA, contract.name)
-        view = sql.Identifier(LANDING_SCHEMA, contract.name)
+        shown = sql.Identifier(LANDING_SCHEMA, contract.name)
         typed = sql.SQL(", ").join(
             sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(_type(column.sql_type)))
             for column in contract.columns
         )
-        connection.execute(sql.SQL("drop view if exists {} cascade").format(view))
+        there = "select table_type from information_schema.tables where table_schema = %s and table_name = %s"
+        for (kind,) in connection.execute(there, [LANDING_SCHEMA, contract.name]).fetchall():
+            what = sql.SQL("view" if kind == "VIEW" else "table")
+            connection.execute(sql.SQL("drop {} {} cascade").format(what, shown))
         connection.execute(sql.SQL("drop table if exists {} cascade").format(table))
         connection.execute(sql.SQL("create unlogged table {} ({})").format(table, typed))
         if intake.new:
@@ -101,9 +102,12 @@ class Postgres(Engine):
                     while block := file.read(1 << 20):
                         copy.write(block)
         new = f'select * from {NEW_SCHEMA}."{contract.name}"'
-        query = new if intake.full else changes(contract, new)
-        connection.execute(sql.SQL("create view {} as {}").format(view, sql.SQL(query)))
         connection.execute(sql.SQL("analyze {}").format(table))
+        query = new if intake.full else changes(contract, new, empty=not intake.new)
+        kind = sql.SQL("view" if intake.full else "unlogged table")
+        connection.execute(sql.SQL("create {} {} as {}").format(kind, shown, sql.SQL(query)))
+        if not intake.full:
+            connection.execute(sql.SQL("analyze {}").format(shown))
 
     def build(self, project: Path, arguments: Sequence[str], target: Path | None) -> tuple[int, dict[str, int]]:
         """Run dbt in a process of its own, then copy the marts out."""

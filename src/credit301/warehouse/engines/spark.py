@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
-import duckdb
-
 from credit301.errors import ConfigError
 from credit301.warehouse.engines.base import Engine
 from credit301.warehouse.increment import Increment
-from credit301.warehouse.landing_views import latest_known
 
 
 class Spark(Engine):
@@ -24,7 +20,7 @@ class Spark(Engine):
     name = "spark"
     types: ClassVar[dict[str, str]] = {"text_type": "string", "float_type": "double"}
 
-    def staged(self) -> set[str]:
+    def tables(self) -> set[str]:
         """None: Parquet tables cannot replace rows, so every build is whole.
 
         Raises:
@@ -36,11 +32,8 @@ class Spark(Engine):
             )
         return set()
 
-    def show(self, increment: Increment) -> datetime:
-        """Only the time: the session shows the landing to itself."""
-        del increment
-        with duckdb.connect() as reader:
-            return latest_known(reader, self.workspace)
+    def show(self, increment: Increment) -> None:
+        """Nothing: the session shows the landing to itself."""
 
     def build(self, project: Path, arguments: Sequence[str], target: Path | None) -> tuple[int, dict[str, int]]:
         """Run all of it in one process, whose session ends with it."""

@@ -9,8 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from credit301.derive.dbt import LANDING_SCHEMA
-from credit301.warehouse.engines.base import MARTS_SCHEMA
+from credit301.derive.dbt import LANDING_SCHEMA, MARTS_SCHEMA
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

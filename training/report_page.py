@@ -1,0 +1,59 @@
+"""The training report as a page: verdict, models, calibration, and what is left without each source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from training import plots
+from training.pages import render
+from training.report import LEVELS, TITLES
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from credit301.workspace import Workspace
+
+PAGE = "training.html"
+
+
+def page(workspace: Workspace, results: dict[str, Any], labels: np.ndarray, probability: np.ndarray) -> str:
+    """The page's HTML.
+
+    Args:
+        workspace: its titles.
+        results: of the training, as the report keeps them.
+        labels: of the tested rows, shape (rows,).
+        probability: of the ensemble on them, shape (rows,).
+    """
+    limit = results["limit"]
+    lost = [item for item in results["reduced"] if item["peer"] is not None]
+    others = [item for item in results["reduced"] if item["peer"] is None]
+    return render(
+        "training.html.j2",
+        workspace,
+        results=results,
+        defaults=int(labels.sum()),
+        against=[(_named(i["peer"]), i["auc"], f"{i['difference']:+.4f}", i["error"]) for i in results["against"]],
+        models=[
+            (
+                " ".join(dict.fromkeys((model["title"]["zh"], model["title"]["en"]))),
+                f"{LEVELS[model['level']]} {model['level']}",
+                *(model[name] for name in ("auc", "auc_spread", "ks", "brier")),
+            )
+            for model in [*results["models"], *([limit] if limit else [])]
+        ],
+        lost=[(i["lost"][0], i["auc"], i["peer"], f"{i['auc'] - i['peer']:+.4f}") for i in lost],
+        subsets=[(", ".join(item["kept"]), item["auc"]) for item in others],
+        subsets_title=_title_of(others),
+        sources=[(s["name"], s["rows"], f"{s['share']:.1%}", s["model"].replace("_", " ")) for s in results["sources"]],
+        plots=[plots.calibration(labels, probability), plots.roc(labels, {"集成 ensemble": probability})],
+    )
+
+
+def _named(peer: str) -> str:
+    return f"{TITLES[peer]['zh']} {TITLES[peer]['en']}"
+
+
+def _title_of(others: list[dict[str, Any]]) -> dict[str, str]:
+    alone = all(len(item["kept"]) == 1 for item in others)
+    return {"zh": "单一来源", "en": "each source alone"} if alone else {"zh": "其余各组合", "en": "all other subsets"}
