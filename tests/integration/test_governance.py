@@ -39,6 +39,7 @@ from tests.conftest import REPOSITORY, TinyWorkspace
 from tests.support.consenting import LATER, consent
 from tests.support.endpoint import GOOD_ONE, NOBODY, ask, client_of, filled_store, make_bundle, refused, workspace_in
 from tests.support.ports import free_ports
+from tests.support.redis_server import redis_server
 from tests.support.scoring import valid_uscc
 from tests.support.servers import running, until
 
@@ -151,15 +152,16 @@ class TestAtTheEndpoint:
         given = grant(api)
         decision = api.post("/v1/decisions", json=body, headers=ask_as).json()
         shown = verbs.call("audit.show", workspace, application="bank-42")["records"]
-        assert [record["event"] for record in shown] == ["refused", "read"]
+        assert [record["event"] for record in shown] == ["refused", "read", "decided"]
         assert shown[0]["detail"][TAX] == "no_consent"
         read = shown[1]
         assert (read["who"], read["consents"]) == ("demo", [given["consent_id"]])
-        assert set(read["sources"]) == {"business_registration", TAX, REGISTER}
+        assert set(read["sources"]) == {"business_registration", TAX, REGISTER, "platform_event"}
         assert read["entity"] == KeyedHash.from_settings(workspace.settings)(GOOD_ONE)
+        assert (shown[2]["decision"], shown[2]["detail"]["outcome"]) == (decision["decision_id"], decision["outcome"])
         by_decision = verbs.call("audit.show", workspace, application=decision["decision_id"])["records"]
-        assert by_decision == [read]
-        assert verbs.call("audit.verify", workspace)["records"] == 3
+        assert by_decision == shown[1:]
+        assert verbs.call("audit.verify", workspace)["records"] == 4
         for path in workspace.paths.audit.iterdir():
             assert GOOD_ONE.encode() not in path.read_bytes()
 
@@ -238,7 +240,7 @@ class TestTheOnlineCopy:
             process.wait()
 
     def test_a_store_that_is_away_is_told_and_the_ledger_is_published_when_it_is_back(self, tmp_path: Path) -> None:
-        server = ValkeyServer()
+        server = redis_server()
         server.start()
         port = server.port
         workspace = workspace_in(tmp_path, f"redis://127.0.0.1:{port}/0", consenting=())

