@@ -23,7 +23,7 @@ from credit301.identity.keyed_hash import KeyedHash
 from credit301.model.bundle import FeatureSpec, ViewSpec
 from credit301.workspace import Workspace
 from feature_repo.materialize import materialized_range
-from feature_repo.store import open_store, reachable
+from feature_repo.store import as_known, open_store, reachable
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -97,12 +97,7 @@ def _offline(workspace: Workspace, store: FeatureStore, entities: list[str]) -> 
 
     key = workspace.entity.key
     frame = pd.DataFrame({key: entities, "event_timestamp": datetime.now(UTC)})
-    joined = store.get_historical_features(
-        entity_df=frame,
-        features=store.get_feature_service(SERVICE),
-        full_feature_names=True,
-        filter_by_created_timestamp=True,
-    ).to_arrow()
+    joined = as_known(store, frame).to_arrow()
     there = _present(workspace)
     return {
         row[key]: {

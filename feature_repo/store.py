@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
+from credit301.derive.features import SERVICE
 from credit301.errors import FeatureStoreError
 from credit301.features.online_address import OnlineAddress
 from credit301.settings import Profile
 from credit301.workspace import Workspace
 
 if TYPE_CHECKING:
+    import pandas as pd
     from feast import FeatureStore
+    from feast.infra.offline_stores.offline_store import RetrievalJob
 
 HERE = Path(__file__).parent
 
@@ -73,3 +76,13 @@ def open_store(workspace: Workspace) -> FeatureStore:
         os.environ["CREDIT301_FEAST_REGISTRY"] = address.replace("postgresql://", "postgresql+psycopg://", 1)
     profile = Profile.EMBEDDED if settings.profile is Profile.EMBEDDED else Profile.PRODUCTION
     return FeatureStore(repo_path=str(home), fs_yaml_file=HERE / f"store.{profile}.yaml")
+
+
+def as_known(store: FeatureStore, entities: pd.DataFrame) -> RetrievalJob:
+    """Features of ``entities`` (key and ``event_timestamp``) as they were known then: what is learnt from."""
+    return store.get_historical_features(
+        entity_df=entities,
+        features=store.get_feature_service(SERVICE),
+        full_feature_names=True,
+        filter_by_created_timestamp=True,
+    )

@@ -8,12 +8,11 @@ import duckdb
 
 from credit301 import console
 from credit301.derive.dbt import LABELS_MODEL
-from credit301.derive.features import SERVICE
 from credit301.errors import FeatureStoreError
 from credit301.files import replacing
 from credit301.workspace import Workspace
 from feature_repo.materialize import apply
-from feature_repo.store import open_store
+from feature_repo.store import as_known, open_store
 
 
 def build_training_set(workspace: Workspace) -> dict[str, Any]:
@@ -40,12 +39,7 @@ def build_training_set(workspace: Workspace) -> dict[str, Any]:
     apply(workspace, store)
     console.say(f"joining features of {len(labels)} decisions as known at each")
     frame = labels.rename(columns={"decision_time": "event_timestamp"})
-    joined = store.get_historical_features(
-        entity_df=frame,
-        features=store.get_feature_service(SERVICE),
-        full_feature_names=True,
-        filter_by_created_timestamp=True,
-    ).to_df()
+    joined = as_known(store, frame).to_df()
     joined = joined.rename(columns={"event_timestamp": "decision_time"})
     joined["decision_time"] = joined["decision_time"].dt.tz_localize(None)
     joined = joined.sort_values(["decision_time", workspace.entity.key], kind="stable").reset_index(drop=True)

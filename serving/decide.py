@@ -11,7 +11,7 @@ import msgspec
 
 from credit301.domain.decision import Decision, DimensionResult, LaneGrant, SourceResult, Timings, Versions
 from credit301.domain.money import CENT
-from credit301.domain.policy import Outcome, Scalar
+from credit301.domain.policy import Outcome
 from credit301.domain.text import Text
 from credit301.errors import Credit301Error
 from credit301.governance.audit.entry import Entry, Event
@@ -95,17 +95,18 @@ class DecisionFlow:
         # Before the store is asked: an impossible request costs nothing.
         loaded.policy.check_request(application.amount, application.term_months)
         decision_id = str(uuid.uuid4())
-        row, _ = await self._read(loaded, entity, caller, decision_id, application.subjects)
+        named = self._store.gate.named(entity)
+        row = await self._read(loaded, entity, named, caller, decision_id, application.subjects)
         read = time.perf_counter_ns()
         judged = loaded.judge(row.values, application.amount, application.term_months, row.windows)
-        judged, lot = await self._drawn(loaded, entity, application, row, judged)
+        judged, lot = await self._drawn(loaded, entity, application, judged)
         score, verdict, manifest = judged.score, judged.verdict, loaded.manifest
         scoring, policy, reasons = (nanoseconds // 1000 for nanoseconds in judged.nanoseconds)
         dimensions, sources = _results(manifest, score)
-        entry = self._entry(loaded, alias, judged, lot, caller, entity, decision_id)
+        entry = self._entry(loaded, alias, judged, lot, caller, named, decision_id)
         # Records are in order: when this one is durable, so is that of the read.
         await self._audit.durable(self._audit.append(entry))
-        self._followed(entry, loaded, row, application)
+        self._followed(entry, judged, application)
         return Decision(
             decision_id=decision_id,
             workspace=self._workspace,
@@ -148,23 +149,22 @@ class DecisionFlow:
         )
 
     async def _drawn(
-        self, loaded: Loaded, entity: str, application: Application, row: FeatureRow, judged: Judgement
+        self, loaded: Loaded, entity: str, application: Application, judged: Judgement
     ) -> tuple[Judgement, Lot | None]:
         """``judged``, or the small loan that the lot has made of it."""
         if self._lane is None or judged.verdict.outcome is not Outcome.DECLINE:
             return judged, None
-        values = _named(loaded, row)
         lot = await self._lane.consider(
             entity,
             loaded.policy,
             judged.verdict,
             probability=judged.score.probability,
-            values=values,
+            values=judged.values,
             amount=application.amount,
         )
         if lot is None or lot.verdict is None:
             return judged, lot
-        return loaded.instead(judged, lot.verdict, values), lot
+        return loaded.instead(judged, lot.verdict), lot
 
     def _entry(
         self,
@@ -173,7 +173,7 @@ class DecisionFlow:
         judged: Judgement,
         lot: Lot | None,
         caller: Caller,
-        entity: str,
+        named: str,
         decision: str,
     ) -> Entry:
         """What is recorded of a decision: who decided and what was said, not what was read."""
@@ -191,13 +191,13 @@ class DecisionFlow:
         return Entry(
             event=Event.DECIDED,
             who=caller.name,
-            entity=self._store.gate.named(entity),
+            entity=named,
             application=caller.application,
             decision=decision,
             detail=detail,
         )
 
-    def _followed(self, entry: Entry, loaded: Loaded, row: FeatureRow, application: Application) -> None:
+    def _followed(self, entry: Entry, judged: Judgement, application: Application) -> None:
         """Let the shadow, where there is one, judge the same later."""
         other = self._models.of(SHADOW)
         if self._shadow is None or other is None:
@@ -209,16 +209,16 @@ class DecisionFlow:
                 named=entry.entity,
                 who=entry.who,
                 application=entry.application,
-                values=_named(loaded, row),
+                values=judged.values,
                 amount=application.amount,
                 term_months=application.term_months,
             ),
         )
 
     async def _read(
-        self, loaded: Loaded, entity: str, caller: Caller, decision: str, subjects: dict[str, str]
-    ) -> tuple[FeatureRow, int]:
-        """What consent lets this caller read, and the number of the record that says so; refusals are recorded too."""
+        self, loaded: Loaded, entity: str, named: str, caller: Caller, decision: str, subjects: dict[str, str]
+    ) -> FeatureRow:
+        """What consent lets this caller read, on record; refusals are recorded too."""
         asking = Asking(caller.name)
 
         def record(event: Event, coverage: Coverage | None = None, detail: dict[str, str] | None = None) -> int:
@@ -226,7 +226,7 @@ class DecisionFlow:
                 Entry(
                     event=event,
                     who=caller.name,
-                    entity=self._store.gate.named(entity),
+                    entity=named,
                     application=caller.application,
                     decision=decision,
                     purpose=asking.purpose,
@@ -248,11 +248,7 @@ class DecisionFlow:
         if not row.found:
             await self._audit.durable(number)
             raise ApiError(unknown_enterprise(self._form.key))
-        return row, number
-
-
-def _named(loaded: Loaded, row: FeatureRow) -> dict[str, Scalar]:
-    return {**dict(zip(loaded.plan.keys, row.values, strict=True)), **row.windows}
+        return row
 
 
 def _results(manifest: Manifest, score: Score) -> tuple[tuple[DimensionResult, ...], tuple[SourceResult, ...]]:

@@ -20,8 +20,9 @@ from serving.features import Plan
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """What was said on one entity; ``nanoseconds`` spent on scoring, policy and reasons."""
+    """What was said on one entity, from ``values`` by name; ``nanoseconds`` spent on scoring, policy and reasons."""
 
+    values: Mapping[str, Scalar]
     score: Score
     verdict: Verdict
     reasons: tuple[Reason, ...]
@@ -84,9 +85,9 @@ class Loaded:
         decided = time.perf_counter_ns()
         reasons = self.explainer.explain(score, named, verdict)
         end = time.perf_counter_ns()
-        return Judgement(score, verdict, reasons, (scored - start, decided - scored, end - decided))
+        return Judgement(named, score, verdict, reasons, (scored - start, decided - scored, end - decided))
 
-    def instead(self, judged: Judgement, verdict: Verdict, values: Mapping[str, Scalar]) -> Judgement:
-        """``judged`` with another ``verdict`` and its reasons; ``values`` by name."""
-        reasons = self.explainer.explain(judged.score, values, verdict)
+    def instead(self, judged: Judgement, verdict: Verdict) -> Judgement:
+        """``judged`` with another ``verdict`` and its reasons."""
+        reasons = self.explainer.explain(judged.score, judged.values, verdict)
         return msgspec.structs.replace(judged, verdict=verdict, reasons=reasons)

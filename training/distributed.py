@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,24 +16,17 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from credit301.errors import ConfigError, ModelError
-from credit301.model.scorer import UNKNOWN_CATEGORY
+from training.submodels import Categories, encode
 
 if TYPE_CHECKING:
     from distributed import Client
+
+    from training.specs import ModelSpec
 
 LOOPBACK = "127.0.0.1"
 _HINT = "Install the extra: pip install 'credit301[distributed]' (dask, distributed)."
 # LightGBM's Dask interface sets these itself, from the cluster.
 _OWN = frozenset({"num_threads", "objective", "seed", "metric", "force_row_wise"})
-
-
-@dataclass(frozen=True)
-class Input:
-    """A column to learn from: its values are numbers, or, with ``categories``, coded by their place in these."""
-
-    column: str
-    monotone: int = 0
-    categories: tuple[str, ...] | None = None
 
 
 @contextmanager
@@ -83,19 +75,21 @@ def cluster(address: str = "", *, workers: int = 2, memory: str = "auto", patien
 def fit(
     client: Client,
     files: Sequence[Path],
-    inputs: Sequence[Input],
+    spec: ModelSpec,
+    categories: Categories,
     label: str,
     parameters: dict[str, Any],
     trees: int,
     *,
     seed: int,
 ) -> str:
-    """Learn ``label`` from ``inputs`` over the rows of Parquet ``files``, which every worker can read.
+    """Learn ``label`` as ``spec`` says over the rows of Parquet ``files``, which every worker can read.
 
     Args:
         client: of the cluster.
         files: each row group is a part; there must be at least as many parts as workers.
-        inputs: what to learn from.
+        spec: what to learn from.
+        categories: values of each categorical column in code order, as the sub-models have them.
         label: name of the column with 0 or 1.
         parameters: LightGBM's; how many threads a worker has is the cluster's to say.
         trees: how many.
@@ -111,32 +105,32 @@ def fit(
     from dask.delayed import delayed
     from lightgbm import DaskLGBMClassifier
 
-    parts = _parts(files, [*(item.column for item in inputs), label])
+    parts = _parts(files, [*(item.column for item in spec.inputs), label])
     workers = len(client.scheduler_info()["workers"])
     if len(parts) < workers:
         raise ModelError(
             f"There are {len(parts)} parts of data for {workers} workers: some would have nothing to do.",
             hint="Write more row groups (or files), or use fewer workers.",
         )
-    columns = len(inputs)
+    columns = len(spec.inputs)
     matrices, labels = [], []
     for path, group, rows in parts:
-        loaded = delayed(_load, nout=2)(path, group, tuple(inputs), label)
+        loaded = delayed(_load, nout=2)(path, group, spec, categories, label)
         matrices.append(da.from_delayed(loaded[0], (rows, columns), dtype=np.float64))
         labels.append(da.from_delayed(loaded[1], (rows,), dtype=np.float64))
     model = DaskLGBMClassifier(
         client=client,
         n_estimators=trees,
         random_state=seed,
-        monotone_constraints=[item.monotone for item in inputs],
+        monotone_constraints=[item.monotone for item in spec.inputs],
         **{name: value for name, value in parameters.items() if name not in {*_OWN, "monotone_constraints"}},
     )
     try:
         model.fit(
             da.concatenate(matrices),
             da.concatenate(labels),
-            feature_name=[item.column for item in inputs],
-            categorical_feature=[number for number, item in enumerate(inputs) if item.categories is not None],
+            feature_name=[item.column for item in spec.inputs],
+            categorical_feature=[number for number, item in enumerate(spec.inputs) if item.category],
         )
     except (RuntimeError, ValueError, OSError) as error:
         raise ModelError(
@@ -161,18 +155,8 @@ def _parts(files: Sequence[Path], columns: Sequence[str]) -> list[tuple[str, int
     return [part for part in found if part[2]]
 
 
-def _load(path: str, group: int, inputs: tuple[Input, ...], label: str) -> tuple[np.ndarray, np.ndarray]:
+def _load(path: str, group: int, spec: ModelSpec, categories: Categories, label: str) -> tuple[np.ndarray, np.ndarray]:
     """A part's matrix, coded as the scorer codes it, and its labels; runs on a worker."""
     with pq.ParquetFile(path) as file:
-        table = file.read_row_group(group, columns=[*(item.column for item in inputs), label])
-    matrix = np.empty((table.num_rows, len(inputs)))
-    for number, item in enumerate(inputs):
-        values = table[item.column]
-        if item.categories is None:
-            matrix[:, number] = values.to_pandas().astype(np.float64)
-        else:
-            codes = {value: float(code) for code, value in enumerate(item.categories)}
-            matrix[:, number] = [
-                np.nan if value is None else codes.get(str(value), UNKNOWN_CATEGORY) for value in values.to_pylist()
-            ]
-    return matrix, table[label].to_numpy().astype(np.float64)
+        frame = file.read_row_group(group, columns=[*(item.column for item in spec.inputs), label]).to_pandas()
+    return encode(frame, spec, categories), frame[label].to_numpy(np.float64)

@@ -217,7 +217,7 @@ def _score(workspace: Workspace, data: TrainingSet, fold: Fold, fitted: FittedEn
     absence, so that every model is measured on the same rows.
     """
     scorer, vectors = _scorer(workspace, data, fold, fitted)
-    known = np.logical_or.reduce(list(scorer.present(vectors).values()))
+    known = scorer.known(vectors)
     result: Scored = {}
 
     def put(level: str, name: str, values: np.ndarray) -> None:

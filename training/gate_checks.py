@@ -61,7 +61,7 @@ def run(candidate: Candidate) -> list[Check]:
         _champion(candidate, found),
         _parity(candidate, scorer, vectors),
         *_speed(candidate.rules, scorer, vectors),
-        *gate_population.run(candidate),
+        *gate_population.run(candidate, scorer, vectors),
         _lost_sources(scorer, vectors),
         _plan(candidate),
         _forbidden(candidate),
@@ -77,10 +77,9 @@ def measure(candidate: Candidate, bundle: Bundle) -> metrics.Metrics:
     if bundle.manifest.metrics.get("nested"):
         return metrics.Metrics(*(float(bundle.manifest.metrics[name]) for name in metrics.Metrics.__dataclass_fields__))
     scorer = Scorer(bundle)
-    vectors = matrix(scorer, candidate.rows)
-    known = np.logical_or.reduce(list(scorer.present(vectors).values()))
-    labels = candidate.rows[LABEL].to_numpy()[known]
-    return metrics.measure(labels, scorer.score_batch(vectors[known]).probability)
+    probability = scorer.probabilities(matrix(scorer, candidate.rows))
+    known = ~np.isnan(probability)
+    return metrics.measure(candidate.rows[LABEL].to_numpy()[known], probability[known])
 
 
 def _quality(rules: Rules, found: metrics.Metrics) -> Iterable[Check]:
@@ -193,8 +192,7 @@ def _lost_sources(scorer: Scorer, vectors: np.ndarray) -> Check:
     for view in scorer.bundle.manifest.views:
         lost = vectors.copy()
         lost[:, [index for index, key in enumerate(scorer.plan) if key.startswith(f"{view.name}:")]] = np.nan
-        known = np.logical_or.reduce(list(scorer.present(lost).values()))
-        probability = scorer.score_batch(lost[known]).probability
+        probability = scorer.probabilities(lost)[scorer.known(lost)]
         if not ((probability > 0) & (probability < 1)).all():
             failed.append(view.name)
     return Check(

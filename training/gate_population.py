@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from credit301.model.bundle import Bundle
     from training.gate_checks import Candidate
     from training.gate_rules import Fairness
 
@@ -26,31 +25,36 @@ NOT_ASKED = "not asked for"
 TWO_ERRORS = 2.0
 
 
-def run(candidate: Candidate) -> list[Check]:
-    """Stability against training and champion, and fairness."""
-    scores, known = scored(candidate.bundle, candidate.rows)
+def run(candidate: Candidate, scorer: Scorer, vectors: np.ndarray) -> list[Check]:
+    """Stability against training and champion, and fairness.
+
+    Args:
+        candidate: the version.
+        scorer: its scorer.
+        vectors: the tested rows in the scorer's plan.
+    """
+    scores = scorer.probabilities(vectors)
+    known = ~np.isnan(scores)
     return [
-        _against_training(candidate, scores),
-        _against_champion(candidate, scores),
-        *_fairness(candidate, scores, known),
+        _against_training(candidate, scorer, scores[known]),
+        _against_champion(candidate, scores[known]),
+        *_fairness(candidate, scores[known], known),
     ]
 
 
-def scored(bundle: Bundle, rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of the rows on which a source has data, and which rows these are."""
-    scorer = Scorer(bundle)
-    vectors = matrix(scorer, rows)
-    known = np.logical_or.reduce(list(scorer.present(vectors).values()))
-    return scorer.score_batch(vectors[known]).probability, known
+def _scored(scorer: Scorer, rows: pd.DataFrame) -> np.ndarray:
+    """Probabilities of the rows on which a source has data."""
+    scores = scorer.probabilities(matrix(scorer, rows))
+    return scores[~np.isnan(scores)]
 
 
-def _against_training(candidate: Candidate, scores: np.ndarray) -> Check:
+def _against_training(candidate: Candidate, scorer: Scorer, scores: np.ndarray) -> Check:
     rules, reference = candidate.rules.stability, candidate.reference
     if rules is None:
         return _passed("stability_training", "-", NOT_ASKED)
     if reference is None or not len(reference):
         return _passed("stability_training", "-", "tested by folds")
-    moved = stability.psi(scored(candidate.bundle, reference)[0], scores)
+    moved = stability.psi(_scored(scorer, reference), scores)
     return _psi_check("stability_training", moved, rules.maximum_score_psi, "训练样本", "the training rows")
 
 
@@ -60,7 +64,7 @@ def _against_champion(candidate: Candidate, scores: np.ndarray) -> Check:
         return _passed("stability_champion", "-", NOT_ASKED)
     if candidate.champion is None:
         return _passed("stability_champion", "-", "no champion yet")
-    moved = stability.psi(scored(candidate.champion, candidate.rows)[0], scores)
+    moved = stability.psi(_scored(Scorer(candidate.champion), candidate.rows), scores)
     return _psi_check("stability_champion", moved, rules.maximum_champion_psi, "现任冠军", "the champion")
 
 

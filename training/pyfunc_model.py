@@ -31,8 +31,7 @@ class EnsembleModel(PythonModel):
     def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:  # noqa: ARG002
         """One row of ``probability``, ``score`` and ``subscore__<source>`` for each row of ``model_input``."""
         vectors = matrix(self.scorer, model_input)
-        present = self.scorer.present(vectors)
-        known = np.logical_or.reduce(list(present.values()))
+        known = self.scorer.known(vectors)
         batch = self.scorer.score_batch(vectors[known])
         result = pd.DataFrame(index=model_input.index)
         columns = {"probability": batch.probability, "score": batch.score.astype(np.float64)}

@@ -30,7 +30,4 @@ def probability(scorer: Scorer, vectors: np.ndarray, kept: Subset) -> np.ndarray
     gone = [index for index, key in enumerate(scorer.plan) if key.partition(":")[0] not in kept]
     lost = vectors.copy()
     lost[:, gone] = np.nan
-    known = np.logical_or.reduce(list(scorer.present(lost).values()))
-    result = np.full(len(vectors), np.nan)
-    result[known] = scorer.score_batch(lost[known]).probability
-    return result
+    return scorer.probabilities(lost)

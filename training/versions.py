@@ -90,12 +90,7 @@ def champion(workspace: Workspace) -> Version | None:
 def probabilities(bundle: Bundle, features: pd.DataFrame) -> np.ndarray:
     """Probability of default of each row, shape (rows,); NaN where no source has any data."""
     scorer = Scorer(bundle)
-    vectors = matrix(scorer, features)
-    result = np.full(len(features), np.nan)
-    if len(features):
-        known = np.logical_or.reduce(list(scorer.present(vectors).values()))
-        result[known] = scorer.score_batch(vectors[known]).probability
-    return result
+    return scorer.probabilities(matrix(scorer, features))
 
 
 def points(bundle: Bundle, features: pd.DataFrame) -> np.ndarray:

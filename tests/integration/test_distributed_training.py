@@ -15,7 +15,8 @@ from sklearn.metrics import roc_auc_score
 from credit301.errors import ConfigError, ModelError
 from credit301.model.booster import Booster
 from training import distributed
-from training.distributed import Input
+from training.specs import Input, ModelSpec
+from training.submodels import Categories
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -32,7 +33,17 @@ PARAMETERS: dict[str, Any] = {
     "verbosity": -1,
 }
 KINDS = ("a", "b", "c", "d")
-INPUTS = (Input("turnover", monotone=-1), Input("debt", monotone=1), Input("kind", categories=KINDS))
+SPEC = ModelSpec(
+    "trade",
+    "tax",
+    (
+        Input("trade", "turnover", category=False, monotone=-1),
+        Input("trade", "debt", category=False, monotone=1),
+        Input("trade", "kind", category=True, monotone=0),
+    ),
+)
+NAMED = {item.name: item.column for item in SPEC.inputs}
+CATEGORIES: Categories = {"trade__kind": KINDS}
 
 pytestmark = pytest.mark.server
 
@@ -66,19 +77,19 @@ def client() -> Iterator[Client]:
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     path = tmp_path_factory.mktemp("rows") / "train.parquet"
-    rows(1).to_parquet(path, row_group_size=GROUP)
+    rows(1).rename(columns=NAMED).to_parquet(path, row_group_size=GROUP)
     return [path]
 
 
 def test_it_ranks_as_well_as_one_process(client: Client, files: list[Path]) -> None:
-    text = distributed.fit(client, files, INPUTS, "label", PARAMETERS, TREES, seed=1)
+    text = distributed.fit(client, files, SPEC, CATEGORIES, "label", PARAMETERS, TREES, seed=1)
     known, unknown = rows(1), rows(2)
     alone = lightgbm.train(
         {**PARAMETERS, "monotone_constraints": [-1, 1, 0]},
         lightgbm.Dataset(matrix(known), known["label"], categorical_feature=[2]),
         num_boost_round=TREES,
     )
-    there = Booster(text, len(INPUTS)).raw_batch(matrix(unknown))
+    there = Booster(text, len(SPEC.inputs)).raw_batch(matrix(unknown))
     here = alone.predict(matrix(unknown), raw_score=True)
     labels = unknown["label"]
     assert roc_auc_score(labels, there) == pytest.approx(roc_auc_score(labels, here), abs=AS_GOOD)
@@ -86,7 +97,9 @@ def test_it_ranks_as_well_as_one_process(client: Client, files: list[Path]) -> N
 
 
 def test_more_debt_is_never_better(client: Client, files: list[Path]) -> None:
-    booster = Booster(distributed.fit(client, files, INPUTS, "label", PARAMETERS, TREES, seed=1), len(INPUTS))
+    booster = Booster(
+        distributed.fit(client, files, SPEC, CATEGORIES, "label", PARAMETERS, TREES, seed=1), len(SPEC.inputs)
+    )
     debts = np.linspace(0, 5, 200)
     said = booster.raw_batch(np.column_stack([np.zeros(200), debts, np.ones(200)]))
     assert (np.diff(said) >= 0).all()
@@ -94,14 +107,23 @@ def test_more_debt_is_never_better(client: Client, files: list[Path]) -> None:
 
 def test_a_worker_with_nothing_to_do_is_told_before_it_waits(client: Client, tmp_path: Path) -> None:
     path = tmp_path / "one.parquet"
-    rows(1).to_parquet(path)
+    rows(1).rename(columns=NAMED).to_parquet(path)
     with pytest.raises(ModelError, match="1 parts of data for 2 workers"):
-        distributed.fit(client, [path], INPUTS, "label", PARAMETERS, TREES, seed=1)
+        distributed.fit(client, [path], SPEC, CATEGORIES, "label", PARAMETERS, TREES, seed=1)
 
 
 def test_a_missing_column_is_named(client: Client, files: list[Path]) -> None:
-    with pytest.raises(ModelError, match=r"train\.parquet has no column age"):
-        distributed.fit(client, files, [Input("age")], "label", PARAMETERS, TREES, seed=1)
+    with pytest.raises(ModelError, match=r"train\.parquet has no column trade__age"):
+        distributed.fit(
+            client,
+            files,
+            ModelSpec("trade", "tax", (Input("trade", "age", False, 0),)),
+            {},
+            "label",
+            PARAMETERS,
+            TREES,
+            seed=1,
+        )
 
 
 def test_a_scheduler_that_is_not_there_is_said() -> None:

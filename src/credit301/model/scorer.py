@@ -202,6 +202,18 @@ class Scorer:
         known = ~np.isnan(matrix)
         return {part.spec.name: np.logical_or.reduce(known[:, part.view], axis=1) for part in self._parts}
 
+    def known(self, matrix: FloatArray) -> NDArray[np.bool_]:
+        """Which rows of ``matrix``, shape (rows, len(plan)), any source has data on: those that can be scored."""
+        return _any_of(self.present(matrix))
+
+    def probabilities(self, matrix: FloatArray) -> FloatArray:
+        """Probability of default of each row of ``matrix``, shape (rows,); NaN where no source has any data."""
+        known = self.known(matrix)
+        result = np.full(len(matrix), np.nan)
+        if known.any():
+            result[known] = self.score_batch(matrix[known]).probability
+        return result
+
     def score(self, vector: Mapping[str, Scalar] | FloatArray) -> Score:
         """Score one applicant.
 
@@ -273,13 +285,13 @@ class Scorer:
         """Score many rows, shape (rows, len(plan)), to the same numbers as :meth:`score`, row by row.
 
         Raises:
-            NothingKnown: some rows have no data at all; leave them out first (:meth:`present`).
+            NothingKnown: some rows have no data at all; leave them out first (:meth:`known`).
             ModelError: the matrix does not fit the plan.
         """
         if matrix.shape != (len(matrix), len(self.plan)):
             raise ModelError(f"The matrix has shape {matrix.shape}; the plan has {len(self.plan)} columns.")
         present = self.present(matrix)
-        empty = int(np.count_nonzero(~np.logical_or.reduce(list(present.values()))))
+        empty = int(np.count_nonzero(~_any_of(present)))
         if empty:
             raise _nothing_known(empty)
         z = np.full(len(matrix), self._intercept)
@@ -367,6 +379,11 @@ def _additive(bundle: Bundle, plan: tuple[str, ...]) -> tuple[Additive | None, f
     if unexplained:
         raise ModelError(f"The additive model reads {', '.join(sorted(unexplained))}, which have no sub-model.")
     return model, term.weight
+
+
+def _any_of(present: Mapping[str, NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    any_of: NDArray[np.bool_] = np.logical_or.reduce(list(present.values()))
+    return any_of
 
 
 def _text(bundle: Bundle, file: str) -> str:

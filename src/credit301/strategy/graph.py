@@ -190,11 +190,10 @@ class _Table:
     def __init__(self, node: jdm.TableNode, file: str) -> None:
         self._file, self._name, self._content = file, node.name, node.content
         content = node.content
-        self._inputs = [(column.field, column.field.split(".")) for column in content.inputs]
+        self._inputs = [(column, column.field.split(".")) for column in content.inputs]
         self._outputs = [column.field.split(".") for column in content.outputs]
         known = {column.id for column in (*content.inputs, *content.outputs)}
         self._rows: list[tuple[str, list[cells.Test], list[cells.Value | None]]] = []
-        self._cells: dict[tuple[str, str], list[str]] = {}
         for number, row in enumerate(content.rules, 1):
             where = f"{file}: {node.name}, row {number}"
             if unknown := sorted(key for key in row if key not in known and not key.startswith("_")):
@@ -209,34 +208,31 @@ class _Table:
                 else None
                 for column in content.outputs
             ]
-            name = row.get("_id") or str(number)
-            for column in content.inputs:
-                self._cells.setdefault((name, column.field), []).append(row.get(column.id, ""))
-            self._rows.append((name, tests, values))
+            self._rows.append((row.get("_id") or str(number), tests, values))
 
     def __call__(self, context: Context) -> _Said:
-        operands = [(field, cells.lookup(context, path)) for field, path in self._inputs]
+        operands = [(column, cells.lookup(context, path)) for column, path in self._inputs]
         rules: list[RuleSaid] = []
         hits: list[dict[str, Any]] = []
         first = self._content.hit_policy == "first"
-        for name, tests, values in self._rows:
+        for (name, tests, values), row in zip(self._rows, self._content.rules, strict=True):
             read: dict[str, Any] = {}
             held: bool | None = True
             missing = ""
-            for test, (field, value) in zip(tests, operands, strict=True):
-                read[field] = value
+            for test, (column, value) in zip(tests, operands, strict=True):
+                read[column.field] = value
                 try:
                     verdict = test(value, context)
                 except TypeError as error:
                     raise StrategyError(
-                        f"{self._file}: {self._name}, {name}: {field} is {type(value).__name__}: {error}.",
+                        f"{self._file}: {self._name}, {name}: {column.field} is {type(value).__name__}: {error}.",
                         hint="Compare it with a value of its own kind.",
                     ) from error
                 if verdict is False:
                     held = False
                     break
                 if verdict is None:
-                    held, missing = None, missing or self._absent(name, field, context)
+                    held, missing = None, missing or _absent(column, row.get(column.id, ""), context)
             if held is None:
                 raise ValueMissing(self._name, name, missing)
             said = self._said(values, context) if held else {}
@@ -250,19 +246,18 @@ class _Table:
         result = hits[0] if hits else {}
         return _Said(_overlaid(context, result) if self._content.pass_through else result, rules)
 
-    def _absent(self, row: str, field: str, context: Context) -> str:
-        """Which value a cell could not do without: its column's, or one that it names."""
-        if cells.lookup(context, field.split(".")) is None:
-            return field
-        named = (path for cell in self._cells[row, field] for path in cells.fields_in(cell))
-        return next((path for path in named if cells.lookup(context, path.split(".")) is None), field)
-
     def _said(self, values: Sequence[cells.Value | None], context: Context) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for path, value in zip(self._outputs, values, strict=True):
             if value is not None:
                 _put(result, path, value(context))
         return result
+
+
+def _absent(column: jdm.Column, cell: str, context: Context) -> str:
+    """Which value a cell could not do without: its column's, or one that it names."""
+    wanted = [column.field, *cells.fields_in(cell)]
+    return next((path for path in wanted if cells.lookup(context, path.split(".")) is None), column.field)
 
 
 class _Expressions:
