@@ -19,6 +19,7 @@ from benchmarks import peers
 from benchmarks.city import CLIENT, City
 from benchmarks.harness import Call, Measured, Round, calling, settled_memory, time_in_turn
 from benchmarks.results import Figure
+from credit301.evidence.archive import archive_at
 from credit301.features.packed_wire import entity_key
 from credit301.governance.audit.writer import AuditWriter
 from credit301.model.booster import Booster
@@ -85,7 +86,7 @@ def _decisions(city: City, models: ModelHolder, runner: asyncio.Runner) -> Itera
     workspace = city.workspace
     store = OnlineStore(workspace.settings.redis_address(), ConsentGate.of(workspace))
     audit = AuditWriter.of(workspace)
-    flow = DecisionFlow(workspace.name, workspace.entity, store, models, audit)
+    flow = DecisionFlow(workspace.name, workspace.entity, store, models, audit, archive_at(workspace.paths.archive))
     caller = Caller(CLIENT, "benchmark")
     asked = [Application(entity, AMOUNT, TERM) for entity in city.entities]
 

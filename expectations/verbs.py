@@ -125,7 +125,7 @@ def quarantine(
     if held and export is None:
         one = held[0][0].source
         console.say(f"To mend 更正: credit301 quarantine --source {one} --export {one}.csv")
-        console.say(f"then 然后: credit301 replay --source {one} --corrected {one}.csv")
+        console.say(f"then 然后: credit301 replay-refused --source {one} --corrected {one}.csv")
     summary: dict[str, Any] = {store.source: {} for store in stores}
     for reason in found:
         summary[reason.source][reason.check] = reason.rows
@@ -143,10 +143,10 @@ def _export(workspace: Workspace, stores: list[Store], target: Path, *, unmasked
     rows = export_refused(workspace, stores[0], target, unmasked=unmasked)
     source = stores[0].source
     console.say(f"{source}: {rows:,} rows to {target}; correct them there, leave _pull_id and _row as they are")
-    console.say(f"then 然后: credit301 replay --source {source} --corrected {target}")
+    console.say(f"then 然后: credit301 replay-refused --source {source} --corrected {target}")
 
 
-def replay(workspace: Workspace, source: SourceOption = ALL, corrected: Corrected = None) -> dict[str, Any]:
+def replay_refused(workspace: Workspace, source: SourceOption = ALL, corrected: Corrected = None) -> dict[str, Any]:
     """Judge quarantined rows again, with a mended contract or corrected values; land what passes. 重放隔离数据。
 
     Returns:

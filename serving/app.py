@@ -23,6 +23,7 @@ from starlette.staticfiles import StaticFiles
 from swagger_ui_bundle import swagger_ui_path  # type: ignore[import-untyped]
 
 from credit301.errors import Credit301Error
+from credit301.evidence.archive import archive_at
 from credit301.features.freshness import FreshnessBook
 from credit301.features.windows.definition import window_sets
 from credit301.governance.audit.writer import AuditWriter
@@ -30,7 +31,7 @@ from credit301.governance.consent.desk import ConsentDesk
 from credit301.governance.masking import scrub
 from credit301.identity import uscc
 from credit301.model import promotions, stewardship
-from credit301.model.stewardship import Alias
+from credit301.model.stewardship import Alias, Stewardship
 from credit301.workspace import Workspace
 from serving import errors, openapi, status
 from serving.auth import HEADER, ApiKeys
@@ -40,10 +41,12 @@ from serving.errors import ApiError, Problem
 from serving.events import EventApi, subjects_type
 from serving.features import OnlineStore
 from serving.lane import Lane
+from serving.lane_ledger import LaneLedger
 from serving.metrics import Metrics
 from serving.models import Follower, ModelHolder
 from serving.permission import ConsentGate
 from serving.requests import ApplicationReader
+from serving.rules import RulesFollower
 from serving.shadow import Shadow
 from serving.wire import Command
 
@@ -94,9 +97,10 @@ class Service:
         self._events = EventApi(workspace, self._store, self._metrics)
         self._freshness = FreshnessBook.of(workspace)
         self._audit = AuditWriter.of(workspace)
-        rules = stewardship.load(workspace)
+        self._workspace = workspace
+        self._rules = RulesFollower(workspace, self._metrics, poll_interval)
         hashed = self._store.gate.named
-        self._models = ModelHolder(self._metrics, key, rules.traffic, hashed.key)
+        self._models = ModelHolder(self._metrics, key, self._rules.rules.traffic, hashed.key)
         self._followers: dict[Alias, Follower] = {}
         if bundle is not None:
             self._models.use_directory(bundle)
@@ -110,15 +114,21 @@ class Service:
                     folder=workspace.paths.bundles,
                     interval=poll_interval,
                     alias=alias,
-                    approved=partial(promotions.is_approved, workspace) if rules.needs_approval(alias) else None,
+                    approved=partial(self._may_decide, alias),
                 )
                 for alias in stewardship.ALIASES
             }
         self._shadow = Shadow(self._audit, self._metrics)
-        lots = rules.accept_lane
-        lane = Lane(lots, hashed, self._store, self._metrics, workspace.name) if lots else None
+        self._lane = Lane(self._rules.rules.accept_lane, hashed, LaneLedger.of(workspace), self._metrics)
         self._flow = DecisionFlow(
-            workspace.name, workspace.entity, self._store, self._models, self._audit, lane, self._shadow
+            workspace.name,
+            workspace.entity,
+            self._store,
+            self._models,
+            self._audit,
+            archive_at(workspace.paths.archive),
+            self._lane,
+            self._shadow,
         )
         example = EXAMPLE_USCC if workspace.entity.format == "uscc" else "E1"
         self._reader = ApplicationReader(key, example, subjects_type(windows, key))
@@ -158,10 +168,19 @@ class Service:
             lifespan=self._lifespan,
         )
 
+    def _may_decide(self, alias: Alias, number: str, digest: str) -> bool:
+        """Whether the version has the approval that the rules in use want of ``alias``."""
+        return not self._rules.rules.needs_approval(alias) or promotions.is_approved(self._workspace, number, digest)
+
+    def _apply(self, rules: Stewardship) -> None:
+        self._models.traffic = rules.traffic
+        self._lane.rules = rules.accept_lane
+
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         beside = [asyncio.create_task(follower.run()) for follower in self._followers.values()]
         beside.append(asyncio.create_task(self._shadow.run()))
+        beside.append(asyncio.create_task(self._rules.run(self._apply)))
         try:
             yield
         finally:
@@ -217,7 +236,8 @@ class Service:
         return answer
 
     async def _model(self, _: Request, request_id: str, __: str) -> Response:
-        return self._json(status.model_status(self._models, self._followers.get(stewardship.CHAMPION)), request_id)
+        champion = self._followers.get(stewardship.CHAMPION)
+        return self._json(status.model_status(self._models, champion, self._rules.status), request_id)
 
     async def _health(self, request: Request) -> Response:
         return self._json(status.Health("ok"), _request_id(request))

@@ -1,32 +1,36 @@
-"""The way of a decision: check the request, read the features, score, apply the policy, give reasons."""
+"""The way of a decision: check the request, read the features, score, apply the policy, give reasons, keep evidence."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from datetime import UTC, datetime
 from decimal import Decimal
+from importlib.metadata import version as package_version
 
 import msgspec
 
-from credit301.domain.decision import Decision, DimensionResult, LaneGrant, SourceResult, Timings, Versions
-from credit301.domain.money import CENT
+from credit301.domain.decision import Decision, Timings
 from credit301.domain.policy import Outcome
-from credit301.domain.text import Text
-from credit301.errors import Credit301Error
+from credit301.errors import AuditError, Credit301Error
+from credit301.evidence import record
+from credit301.evidence.archive import Archive
+from credit301.evidence.record import Evidence, LotDrawn
 from credit301.governance.audit.entry import Entry, Event
 from credit301.governance.audit.writer import AuditWriter
 from credit301.governance.consent.coverage import Asking, ConsentMissing, Coverage
 from credit301.identity.entity_key import KeyForm, normalise
-from credit301.model.bundle import Manifest
-from credit301.model.scorer import Score
 from credit301.model.stewardship import SHADOW
+from serving.answer import Facts, answer
 from serving.errors import NO_MODEL, ApiError, unknown_enterprise
 from serving.features import FeatureRow, OnlineStore
 from serving.judge import Judgement, Loaded
 from serving.lane import Lane, Lot
 from serving.models import ModelHolder
 from serving.shadow import Seen, Shadow
+
+RELEASE = package_version("credit301")
 
 
 class Application(msgspec.Struct, frozen=True):
@@ -53,7 +57,8 @@ class DecisionFlow:
         form: what the workspace says about its entity's key.
         store: where features are read.
         models: holds the model in use.
-        audit: where each read and each decision is recorded before it is answered.
+        audit: where each read, and each decision with its evidence, is recorded before it is answered.
+        archive: keeps the models that decide, so that their decisions can be made again.
         lane: draws lots among those declined for their score; ``None``: nobody is lent to by lot.
         shadow: has another model judge what was decided, afterwards.
     """
@@ -65,10 +70,12 @@ class DecisionFlow:
         store: OnlineStore,
         models: ModelHolder,
         audit: AuditWriter,
+        archive: Archive,
         lane: Lane | None = None,
         shadow: Shadow | None = None,
     ) -> None:
         self._audit = audit
+        self._archive = archive
         self._lane = lane
         self._shadow = shadow
         self._workspace = workspace
@@ -94,51 +101,29 @@ class DecisionFlow:
             raise ApiError(NO_MODEL)
         # Before the store is asked: an impossible request costs nothing.
         loaded.policy.check_request(application.amount, application.term_months)
+        await self._archived(loaded)
         decision_id = str(uuid.uuid4())
         named = self._store.gate.named(entity)
         row = await self._read(loaded, entity, named, caller, decision_id, application.subjects)
         read = time.perf_counter_ns()
         judged = loaded.judge(row.values, application.amount, application.term_months, row.windows)
         judged, lot = await self._drawn(loaded, entity, application, judged)
-        score, verdict, manifest = judged.score, judged.verdict, loaded.manifest
         scoring, policy, reasons = (nanoseconds // 1000 for nanoseconds in judged.nanoseconds)
-        dimensions, sources = _results(manifest, score)
-        entry = self._entry(loaded, alias, judged, lot, caller, named, decision_id)
-        # Records are in order: when this one is durable, so is that of the read.
-        await self._audit.durable(self._audit.append(entry))
-        self._followed(entry, judged, application)
-        return Decision(
+        facts = Facts(
             decision_id=decision_id,
             workspace=self._workspace,
             entity=entity,
-            outcome=verdict.outcome,
-            probability=score.probability,
-            score=score.score,
-            band=verdict.band,
-            limit=None if verdict.limit is None else verdict.limit.quantize(CENT),
-            annual_rate=verdict.annual_rate,
-            requested_amount=application.amount.quantize(CENT),
+            amount=application.amount,
             term_months=application.term_months,
-            reasons=judged.reasons,
-            causes=verdict.causes,
-            dimensions=dimensions,
-            sources=sources,
-            rules=verdict.rules,
-            missing_sources=score.missing_sources,
-            versions=Versions(
-                model=manifest.version,
-                features=manifest.feature_version,
-                policy=loaded.policy.version,
-                alias=alias,
-                registered=loaded.registry_version,
-            ),
-            features_as_of=row.as_of,
+            alias=alias,
+            registered=loaded.registry_version,
+            as_of=row.as_of,
             consents=row.coverage.consents,
-            withheld_sources=tuple(row.coverage.withheld),
-            expired_sources=tuple(row.expired),
+            withheld=tuple(row.coverage.withheld),
+            expired=tuple(row.expired),
             windows=row.windows,
-            accept_lane=LaneGrant(lot.probability) if lot and lot.verdict else None,
-            timings_us=Timings(
+            lot_probability=lot.probability if lot and lot.verdict else None,
+            timings=Timings(
                 features=(read - start) // 1000,
                 scoring=scoring,
                 policy=policy,
@@ -147,6 +132,26 @@ class DecisionFlow:
             ),
             decided_at=datetime.now(UTC),
         )
+        decision = answer(loaded, judged, facts)
+        entry = self._entry(loaded, judged, lot, caller, named, decision)
+        evidence = self._evidence(loaded, row, lot, caller, named, decision)
+        # Records are in order: when this one is durable, so is that of the read.
+        await self._audit.durable(self._audit.append(entry, evidence))
+        self._followed(entry, judged, application)
+        return decision
+
+    async def _archived(self, loaded: Loaded) -> None:
+        """See to it that the model is kept before it decides.
+
+        Raises:
+            AuditError: it cannot be kept.
+        """
+        if self._archive.has(loaded.sha256):
+            return
+        try:
+            await asyncio.to_thread(self._archive.keep, loaded.scorer.bundle)
+        except OSError as error:
+            raise AuditError(f"The model cannot be kept for replays: {type(error).__name__}.") from error
 
     async def _drawn(
         self, loaded: Loaded, entity: str, application: Application, judged: Judgement
@@ -167,18 +172,11 @@ class DecisionFlow:
         return loaded.instead(judged, lot.verdict), lot
 
     def _entry(
-        self,
-        loaded: Loaded,
-        alias: str,
-        judged: Judgement,
-        lot: Lot | None,
-        caller: Caller,
-        named: str,
-        decision: str,
+        self, loaded: Loaded, judged: Judgement, lot: Lot | None, caller: Caller, named: str, decision: Decision
     ) -> Entry:
-        """What is recorded of a decision: who decided and what was said, not what was read."""
+        """What the trail says of a decision: who decided and what was said, not what was read."""
         detail: dict[str, str | int | float] = {
-            "alias": alias,
+            "alias": decision.versions.alias,
             "model": loaded.manifest.version,
             "registered": loaded.registry_version,
             "probability": judged.score.probability,
@@ -193,8 +191,24 @@ class DecisionFlow:
             who=caller.name,
             entity=named,
             application=caller.application,
-            decision=decision,
+            decision=decision.decision_id,
             detail=detail,
+        )
+
+    def _evidence(
+        self, loaded: Loaded, row: FeatureRow, lot: Lot | None, caller: Caller, named: str, decision: Decision
+    ) -> bytes:
+        """What the decision can be made again from."""
+        return record.encode(
+            Evidence(
+                release=RELEASE,
+                bundle=loaded.sha256,
+                caller=caller.name,
+                application=caller.application,
+                values=tuple(row.values),
+                lot=None if lot is None else LotDrawn(lot.probability, lot.most, lot.drawn, lot.verdict is not None),
+                decision=msgspec.structs.replace(decision, entity=named),
+            )
         )
 
     def _followed(self, entry: Entry, judged: Judgement, application: Application) -> None:
@@ -249,32 +263,3 @@ class DecisionFlow:
             await self._audit.durable(number)
             raise ApiError(unknown_enterprise(self._form.key))
         return row
-
-
-def _results(manifest: Manifest, score: Score) -> tuple[tuple[DimensionResult, ...], tuple[SourceResult, ...]]:
-    titles = {view.name: view.title or Text(zh=view.name, en=view.name) for view in manifest.views}
-    views = {model.name: model.view for model in manifest.submodels}
-    dimensions = tuple(
-        DimensionResult(
-            dimension=item.dimension,
-            title=manifest.dimensions.get(item.dimension) or Text(zh=item.dimension, en=item.dimension),
-            has_data=item.has_data,
-            probability=item.probability,
-            score=item.score,
-            contribution=item.contribution,
-        )
-        for item in score.dimensions
-    )
-    sources = tuple(
-        SourceResult(
-            source=item.source,
-            title=titles[views[item.source]],
-            dimension=item.dimension,
-            has_data=item.has_data,
-            probability=item.probability,
-            score=item.score,
-            contribution=item.contribution,
-        )
-        for item in score.sources
-    )
-    return dimensions, sources

@@ -1,13 +1,14 @@
 """The accept lane: of those declined for their score alone, a few drawn by lot are lent a little.
 
 What becomes of them shows what the score missed; each is recorded with the probability of the lot, so that an
-evaluation can weigh it by the inverse. The money of a month is counted in the online store, whatever worker grants it.
+evaluation can weigh it by the inverse. The money of a month is counted in a ledger on disk, whatever worker grants it.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from decimal import Decimal
 
 import msgspec
@@ -15,35 +16,25 @@ import msgspec
 from credit301.domain import policy as policies
 from credit301.domain.draw import draw
 from credit301.domain.policy import Policy, Scalar, Verdict
-from credit301.errors import FeatureStoreError
+from credit301.errors import AuditError
 from credit301.identity.keyed_hash import KeyedHash
 from credit301.model.stewardship import AcceptLane
-from serving.features import OnlineStore
+from serving.lane_ledger import LaneLedger
 from serving.metrics import Metrics
-from serving.wire import Command
 
-# Grants once a month to one enterprise, as long as the month's sum stays below the cap; asking again changes nothing.
-_RESERVE = b"""
-local granted = redis.call('HGET', KEYS[1], ARGV[1])
-if granted then return granted end
-local total = tonumber(redis.call('HGET', KEYS[1], 'total') or '0')
-if total + tonumber(ARGV[2]) > tonumber(ARGV[3]) then return false end
-redis.call('HINCRBY', KEYS[1], 'total', ARGV[2])
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-redis.call('EXPIRE', KEYS[1], ARGV[4])
-return ARGV[2]
-"""
-_KEPT_SECONDS = b"34560000"
 _CENTS = 100
+log = logging.getLogger("credit301.serving")
 
 
 class Lot(msgspec.Struct, frozen=True):
     """What came of the lot for one who was declined for the score alone.
 
-    ``probability`` is that of being drawn; ``verdict`` is the loan, ``None`` where it was not drawn or money is out.
+    ``probability`` is that of being drawn, ``most`` the most that is lent, in yuan; ``verdict`` is the loan,
+    ``None`` where it was not drawn or money is out.
     """
 
     probability: float
+    most: Decimal
     drawn: bool
     verdict: Verdict | None
 
@@ -52,21 +43,17 @@ class Lane:
     """Draws the lots of one workspace.
 
     Args:
-        rules: how many, and up to how much money.
+        rules: how many, and up to how much money; ``None``: nobody is lent to by lot. They may be replaced at any time.
         hashed: the keyed hash, whose key also draws.
-        store: where the money is counted.
+        ledger: where the money is counted.
         metrics: counts what came of the lots.
-        workspace: name of the workspace.
     """
 
-    def __init__(
-        self, rules: AcceptLane, hashed: KeyedHash, store: OnlineStore, metrics: Metrics, workspace: str
-    ) -> None:
+    def __init__(self, rules: AcceptLane | None, hashed: KeyedHash, ledger: LaneLedger, metrics: Metrics) -> None:
+        self.rules = rules
         self._metrics = metrics
-        self._rules = rules
         self._hashed = hashed
-        self._store = store
-        self._workspace = workspace
+        self._ledger = ledger
 
     async def consider(
         self,
@@ -79,23 +66,24 @@ class Lane:
         amount: Decimal,
     ) -> Lot | None:
         """The lot of ``entity``; ``None`` where something else than the score declined it, or nothing could be lent."""
+        rules = self.rules
+        if rules is None:
+            return None
         verdict = policies.admit_by_lot(
-            policy, declined, most=self._rules.limit_per_loan, probability=probability, values=values, amount=amount
+            policy, declined, most=rules.limit_per_loan, probability=probability, values=values, amount=amount
         )
         if verdict is None or verdict.limit is None:
             return None
-        drawn = draw(self._hashed.key, f"accept_lane {self._rules.round}", entity) < self._rules.share
-        granted = drawn and await self._reserve(self._hashed(entity), verdict.limit)
+        drawn = draw(self._hashed.key, f"accept_lane {rules.round}", entity) < rules.share
+        granted = drawn and await self._reserve(self._hashed(entity), verdict.limit, rules.monthly_cap)
         self._metrics.lot("granted" if granted else "no_money" if drawn else "not_drawn")
-        return Lot(self._rules.share, drawn, verdict if granted else None)
+        return Lot(rules.share, rules.limit_per_loan, drawn, verdict if granted else None)
 
-    async def _reserve(self, named: str, yuan: Decimal) -> bool:
-        key = f"credit301:accept_lane:{self._workspace}:{datetime.now(UTC):%Y-%m}".encode()
-        cents, cap = (str(int(money * _CENTS)).encode() for money in (yuan, self._rules.monthly_cap))
-        command = Command.of(key, b"EVAL", _RESERVE, b"1", key, named.encode(), cents, cap, _KEPT_SECONDS)
+    async def _reserve(self, named: str, yuan: Decimal, cap: Decimal) -> bool:
         try:
-            (answer,) = await self._store.send([command])
-        except FeatureStoreError:
+            return await asyncio.to_thread(self._ledger.reserve, named, int(yuan * _CENTS), int(cap * _CENTS))
+        except AuditError as error:
             # Without the count there is no money: the decline stands.
+            log.warning("the accept lane lends nothing: %s", error)
+            self._metrics.failed("accept_lane_ledger")
             return False
-        return answer is not None and int(answer) >= int(cents)

@@ -205,6 +205,11 @@ class Paths:
         return self.root / "audit"
 
     @property
+    def archive(self) -> Path:
+        """Bundles that have decided, by digest, for the replay of their decisions."""
+        return self.root / "archive"
+
+    @property
     def promotions(self) -> Path:
         """Which model decided when, and who approved it."""
         return self.root / "promotions"

@@ -232,12 +232,12 @@ def test_a_worker_killed_in_mid_replay_loses_nothing_and_doubles_nothing(
     mended = tiny.replace("{value: services}", "{value: services}, {value: both}").load()
     store = Store(mended, "sales")
     files = len(list(store.landing.iterdir()))
-    child = start(tiny, exchange, "replay")
+    child = start(tiny, exchange, "replay_refused")
     try:
         wait_until(child, lambda: len(list(store.landing.iterdir())) > files)
     finally:
         kill(child)
-    verbs.call("replay", mended, source="sales")
+    verbs.call("replay_refused", mended, source="sales")
     assert (landed(mended), quarantined(mended)) == (expected(200), 0)
 
 

@@ -131,7 +131,7 @@ def test_quarantined_rows_land_by_replay_after_the_contract_was_mended(
     assert verbs.call("ingest", tiny_workspace, source="sales")["sales"]["quarantined"] == 1
     assert verbs.call("quarantine", tiny_workspace) == {"sales": {"kind_in_set": 1}}
     mended = tiny.replace("{value: services}", "{value: services}, {value: both}").load()
-    assert verbs.call("replay", mended, source="sales")["sales"]["landed"] == 1
+    assert verbs.call("replay_refused", mended, source="sales")["sales"]["landed"] == 1
     assert verbs.call("quarantine", mended) == {"sales": {}}
     assert (enterprise(0), "both") in landed(mended, "uscc, kind")
 

@@ -38,8 +38,19 @@ class AuditPolicy(Strict):
     sync_milliseconds: Annotated[int, Field(ge=1, le=1000)] = 50
 
 
+class EvidencePolicy(Strict):
+    """How long the evidence of decisions is kept, in days: five years unless the law asks for more.
+
+    It is kept for that long even where the enterprise asks to be erased: it names it by a keyed hash alone, and the law
+    wants decisions to be accounted for.
+    """
+
+    retention_days: Annotated[int, Field(ge=1)] = 1826
+
+
 class Governance(Strict):
     """The section as a whole; what it does not say is the strictest."""
 
     consent: ConsentPolicy = ConsentPolicy()
     audit: AuditPolicy = AuditPolicy()
+    evidence: EvidencePolicy = EvidencePolicy()

@@ -151,11 +151,15 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Bundle(msgspec.Struct, frozen=True):
-    """A verified bundle in memory; ``sha256`` is the digest of its manifest file, which covers every other file."""
+    """A verified bundle in memory; ``sha256`` is the digest of its manifest file, which covers every other file.
+
+    ``text`` is that file; like the digest it is empty for a bundle that was never written.
+    """
 
     manifest: Manifest
     files: dict[str, bytes]
     sha256: str
+    text: bytes = b""
 
     @property
     def version(self) -> str:
@@ -181,7 +185,7 @@ def write(directory: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bu
     check(manifest)
     text = msgspec.json.format(msgspec.json.encode(manifest, order="deterministic"), indent=2)
     _place(directory, {MANIFEST: text, **files})
-    return Bundle(manifest=manifest, files=dict(files), sha256=hashlib.sha256(text).hexdigest())
+    return Bundle(manifest=manifest, files=dict(files), sha256=hashlib.sha256(text).hexdigest(), text=text)
 
 
 def read(directory: Path, *, sha256: str | None = None) -> Bundle:
@@ -219,7 +223,7 @@ def read(directory: Path, *, sha256: str | None = None) -> Bundle:
                 hint="It was damaged or changed after training; copy the bundle again or promote the version again.",
             )
         files[name] = content
-    return Bundle(manifest=manifest, files=files, sha256=digest)
+    return Bundle(manifest=manifest, files=files, sha256=digest, text=text)
 
 
 def store(directory: Path, bundle_files: Mapping[str, bytes], *, sha256: str) -> Bundle:

@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from credit301.errors import AuditError
-from credit301.governance.audit import verbs
+from credit301.governance.audit import attached, verbs
 from credit301.governance.audit.chain import Hasher
-from credit301.governance.audit.entry import Entry, Event
-from credit301.governance.audit.verify import Findings, records, verify
+from credit301.governance.audit.entry import Attachment, Entry, Event
+from credit301.governance.audit.verify import DESTROYED_BEFORE, Findings, records, verify
 from credit301.governance.audit.writer import AuditWriter
 from credit301.governance.definition import AuditPolicy
 from tests.conftest import TinyWorkspace
@@ -248,3 +248,56 @@ def test_a_person_verifies_and_looks_up(tiny: TinyWorkspace, capsys: pytest.Capt
     path.write_bytes(path.read_bytes().replace(b'"number":1', b'"number":2'))
     with pytest.raises(AuditError, match=r"审计记录已被改动.*record 1"):
         verbs.verify(city)
+
+
+def write_attached(folder: Path) -> tuple[Path, list[Attachment]]:
+    """A trail whose records have attachments; gives the attachments' file and places."""
+    with AuditWriter(folder, KEY) as writer:
+        for number in range(COUNT):
+            writer.append(entry(number), f"evidence {number}".encode() * 10)
+    places = [record.entry.attached for record in records(folder)]
+    return folder / f"{writer.name}.attached", [place for place in places if place is not None]
+
+
+def test_attachments_are_vouched_for_by_the_chain(tmp_path: Path) -> None:
+    path, places = write_attached(tmp_path)
+    assert (check(tmp_path).attached, check(tmp_path).problems) == (COUNT, [])
+    assert attached.read(tmp_path, path.stem, places[2]) == b"evidence 2" * 10
+    data = bytearray(path.read_bytes())
+    data[places[3].offset] ^= 1
+    path.write_bytes(data)
+    assert check(tmp_path).problems == [f"{path.stem}: record 4: its attachment is not what was written"]
+    with pytest.raises(AuditError, match="not what was written"):
+        attached.read(tmp_path, path.stem, places[3])
+    path.unlink()
+    assert len(check(tmp_path).problems) == COUNT
+
+
+def test_an_attachment_that_is_destroyed_without_right_is_found(tmp_path: Path) -> None:
+    path, places = write_attached(tmp_path)
+    assert attached.destroy(tmp_path, path.stem, places[0])
+    assert not attached.destroy(tmp_path, path.stem, places[0])
+    with pytest.raises(attached.Destroyed):
+        attached.read(tmp_path, path.stem, places[0])
+    assert check(tmp_path).problems == [f"{path.stem}: record 1: its attachment was destroyed before its time"]
+    with AuditWriter(tmp_path, KEY) as writer:
+        writer.append(Entry(event=Event.EXPIRED, who="officer", detail={DESTROYED_BEFORE: "9999"}))
+    found = check(tmp_path)
+    assert (found.destroyed, found.attached, found.problems) == (1, COUNT - 1, [])
+
+
+def test_a_disk_that_is_full_leaves_no_half_of_an_attachment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.write
+
+    def half(descriptor: int, data: bytes) -> int:
+        return real(descriptor, data[:5] if data.startswith(b"full") else data)
+
+    with AuditWriter(tmp_path, KEY) as writer:
+        writer.append(entry(), b"first")
+        monkeypatch.setattr(os, "write", half)
+        with pytest.raises(AuditError):
+            writer.append(entry(), b"full of things")
+        writer.append(entry(), b"last")
+    found = check(tmp_path)
+    assert (found.records, found.attached, found.problems) == (2, 2, [])
+    assert (tmp_path / f"{writer.name}.attached").read_bytes() == b"firstlast"

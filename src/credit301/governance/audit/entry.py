@@ -23,10 +23,19 @@ class Event(StrEnum):
     SHADOWED = "shadowed"
 
 
+class Attachment(msgspec.Struct, frozen=True):
+    """Where the bytes that belong to a record are in its writer's file, and their SHA-256 in hex."""
+
+    offset: int
+    length: int
+    sha256: str
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One act. ``entity`` is the keyed hash of whom it is about, ``application`` the request that it was done for.
 
-    ``sources`` are those that were read, ``detail`` what else there is to say, such as why a source was withheld.
+    ``sources`` are those that were read, ``detail`` what else there is to say, such as why a source was withheld;
+    ``attached`` is the evidence of a decision (:mod:`credit301.governance.audit.attached`).
     """
 
     event: Event
@@ -38,6 +47,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sources: tuple[str, ...] = ()
     consents: tuple[str, ...] = ()
     detail: dict[str, str | int | float] = {}
+    attached: Attachment | None = None
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

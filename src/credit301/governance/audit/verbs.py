@@ -24,8 +24,8 @@ def verify(
     """Find records of the audit trail that were changed, removed, reordered or cut off. 校验审计记录是否被篡改。
 
     Returns:
-        Numbers of ``writers``, ``records`` and ``promotions`` (a chain of their own), and the ``anchor`` to keep
-        elsewhere for later checks.
+        Numbers of ``writers``, ``records``, decisions with their ``evidence`` and ``promotions`` (a chain of their
+        own), and the ``anchor`` to keep elsewhere for later checks.
 
     Raises:
         AuditError: the trail is not what was written; the message says where.
@@ -44,7 +44,13 @@ def verify(
             hint="Keep the files as they are, and compare with a copy.",
         )
     approved = len(promotions.read(workspace))
-    return {"writers": found.writers, "records": found.records, "promotions": approved, "anchor": found.anchor}
+    return {
+        "writers": found.writers,
+        "records": found.records,
+        "evidence": found.attached,
+        "promotions": approved,
+        "anchor": found.anchor,
+    }
 
 
 def show(

@@ -10,8 +10,12 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from credit301.errors import AuditError
+from credit301.governance.audit import attached
 from credit301.governance.audit.chain import CHAIN, HEAD, SEALS, START, Hasher, Head, Seal, lines
-from credit301.governance.audit.entry import Record
+from credit301.governance.audit.entry import Event, Record
+
+DESTROYED_BEFORE = "destroyed_before"
+"""In the detail of an ``expired`` record: attachments of records before this time (ISO) were destroyed."""
 
 
 class _Linked(Protocol):
@@ -27,10 +31,15 @@ Link = TypeVar("Link", bound=_Linked)
 
 @dataclass
 class Findings:
-    """What a check found: how much there is, the head of the common chain, and what is wrong with it."""
+    """What a check found: how much there is, the head of the common chain, and what is wrong with it.
+
+    ``attached`` are the attachments that are there, ``destroyed`` those whose time was over.
+    """
 
     writers: int = 0
     records: int = 0
+    attached: int = 0
+    destroyed: int = 0
     anchor: str = ""
     problems: list[str] = field(default_factory=list)
 
@@ -56,9 +65,35 @@ def verify(folder: Path, hasher: Hasher, anchor: str = "") -> Findings:
     sealed = {seal.writer for seal in seals}
     findings.problems += [f"{name}: the whole chain is missing" for name in sorted(sealed - names)]
     findings.problems += [f"{name}: nobody has announced this chain" for name in sorted(names - sealed)]
+    gone: list[tuple[str, Record]] = []
+    until = ""
     for name in sorted(names & sealed):
-        _check_writer(folder, hasher, name, [seal for seal in seals if seal.writer == name], findings)
+        for record in _check_writer(folder, hasher, name, [seal for seal in seals if seal.writer == name], findings):
+            if record.entry.event is Event.EXPIRED:
+                until = max(until, str(record.entry.detail.get(DESTROYED_BEFORE, "")))
+            if record.entry.attached is not None:
+                gone += _check_attached(folder, name, record, findings)
+    for name, record in gone:
+        if record.at < until:
+            findings.destroyed += 1
+        else:
+            findings.problems.append(f"{name}: record {record.number}: its attachment was destroyed before its time")
     return findings
+
+
+def _check_attached(folder: Path, name: str, record: Record, findings: Findings) -> list[tuple[str, Record]]:
+    """Count the record's attachment if it is what was written; give it back if it was destroyed."""
+    if record.entry.attached is None:
+        return []
+    try:
+        attached.read(folder, name, record.entry.attached)
+    except attached.Destroyed:
+        return [(name, record)]
+    except AuditError:
+        findings.problems.append(f"{name}: record {record.number}: its attachment is not what was written")
+    else:
+        findings.attached += 1
+    return []
 
 
 def _seals(folder: Path, hasher: Hasher, findings: Findings, anchor: str) -> list[Seal]:
@@ -92,7 +127,8 @@ def check_chain(folder: Path, hasher: Hasher, chain: str, kind: type[Link]) -> t
     return found, hashes, problems
 
 
-def _check_writer(folder: Path, hasher: Hasher, name: str, seals: list[Seal], findings: Findings) -> None:
+def _check_writer(folder: Path, hasher: Hasher, name: str, seals: list[Seal], findings: Findings) -> Iterator[Record]:
+    """Each record that is what was written, in order."""
     findings.writers += 1
     hashes = [START]
     for body, digest in lines(folder / f"{name}{CHAIN}")[0]:
@@ -101,6 +137,7 @@ def _check_writer(folder: Path, hasher: Hasher, name: str, seals: list[Seal], fi
             findings.problems.append(f"{name}: record {len(hashes)}: {problem or 'belongs to another chain'}")
             break
         hashes.append(digest)
+        yield record
     findings.records += len(hashes) - 1
     findings.problems += _head_problems(folder, hasher, name, hashes)
     for seal in seals:

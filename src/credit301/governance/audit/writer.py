@@ -19,8 +19,9 @@ import msgspec
 
 from credit301.errors import AuditError
 from credit301.files import replacing
+from credit301.governance.audit.attached import ATTACHED, AttachedFile
 from credit301.governance.audit.chain import CHAIN, HEAD, SEALS, START, Hasher, Head, Seal, lines
-from credit301.governance.audit.entry import Entry, Record
+from credit301.governance.audit.entry import Attachment, Entry, Record
 from credit301.governance.definition import AuditPolicy
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class AuditWriter:
         self.name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._lock = threading.Lock()
         self._file = self._head = -1
+        self._attached: AttachedFile | None = None
         self._written = self._synced = 0
         self._last = START
         self._sealed = 0
@@ -65,8 +67,10 @@ class AuditWriter:
         hasher = Hasher.from_settings(workspace.settings)
         return cls(workspace.paths.audit, hasher, workspace.definition.governance.audit)
 
-    def append(self, entry: Entry) -> int:
-        """Record ``entry``; it has left the process when this returns. Gives its number, for :meth:`durable`.
+    def append(self, entry: Entry, attached: bytes | None = None) -> int:
+        """Record ``entry``, with what is ``attached`` to it; both have left the process when this returns.
+
+        Gives its number, for :meth:`durable`.
 
         Raises:
             AuditError: it could not be written.
@@ -75,6 +79,8 @@ class AuditWriter:
             try:
                 if self._file < 0:
                     self._open()
+                if attached is not None:
+                    entry = msgspec.structs.replace(entry, attached=self._attach(attached))
                 number = self._written + 1
                 record = Record(
                     writer=self.name,
@@ -91,6 +97,11 @@ class AuditWriter:
             self._written, self._last = number, digest
         self._due.set()
         return number
+
+    def _attach(self, data: bytes) -> Attachment:
+        if self._attached is None:
+            self._attached = AttachedFile(self._folder / f"{self.name}{ATTACHED}")
+        return self._attached.append(data)
 
     async def durable(self, number: int) -> None:
         """Wait until the record is as durable as the policy asks for before an answer.
@@ -123,6 +134,9 @@ class AuditWriter:
             os.close(self._file)
             os.close(self._head)
             self._file = self._head = -1
+        if self._attached is not None:
+            self._attached.close()
+            self._attached = None
 
     def __enter__(self) -> Self:
         return self
@@ -159,6 +173,8 @@ class AuditWriter:
     def _sync(self) -> None:
         upto = self._written
         try:
+            if self._attached is not None:
+                self._attached.sync()
             os.fdatasync(self._file)
         except OSError as error:
             # Nothing is answered any more: what the disk holds is not known.

@@ -19,10 +19,12 @@ def retention(workspace: Workspace) -> dict[str, Any]:
     """Take out records that are older than their contract allows; the next build follows. 按契约期限删除过期记录。
 
     Returns:
-        For each source whose records were taken out, how many ``rows``.
+        For each source whose records were taken out, how many ``rows``; and how many records of ``evidence`` were
+        destroyed because their time was over.
     """
     from credit301.governance.audit.entry import Entry, Event
     from credit301.governance.audit.writer import AuditWriter
+    from credit301.governance.erasure.evidence import destroy_evidence
     from credit301.governance.erasure.retention import apply
 
     summary: dict[str, Any] = {}
@@ -36,10 +38,14 @@ def retention(workspace: Workspace) -> dict[str, Any]:
                 console.say(f"{name}: 删除 {done.rows:,} 条过期记录 · {done.rows:,} records were too old")
                 detail: dict[str, str | int | float] = {**asdict(done), "retention_days": contract.retention or 0}
                 audit.append(Entry(event=Event.EXPIRED, who=acting(), sources=(name,), detail=detail))
+        destroyed = destroy_evidence(workspace, audit)
+        if destroyed:
+            console.say(f"决策证据：销毁 {destroyed:,} 份到期证据 · {destroyed:,} records of evidence were destroyed")
     if summary:
         console.say("请重新构建数仓与特征 · now build and materialize again: credit301 build, credit301 materialize")
     return {
         "rows": sum(summary.values()),
+        "evidence": destroyed,
         "sources": [{"source": name, "rows": rows} for name, rows in summary.items()],
     }
 
