@@ -5,6 +5,7 @@ A test answers yes, no, or not known: a comparison with a value that is not ther
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 import zen
 
+from credit301.strategy import expression
 from credit301.strategy.errors import StrategyError
 
 Verdict = bool | None
@@ -94,7 +96,7 @@ def value_of(cell: str, where: str) -> Value:
 def lookup(context: Any, path: Sequence[str]) -> Any:
     """What is at ``path``; ``None`` where something on the way is not there."""
     for step in path:
-        if not isinstance(context, Mapping):
+        if not isinstance(context, dict):
             return None
         context = context.get(step)
     return context
@@ -106,7 +108,8 @@ def fields_in(text: str) -> Iterator[str]:
     for match in _PATH.finditer(bare):
         follows = bare[match.end() :].lstrip()[:1]
         before = bare[: match.start()].rstrip()[-1:]
-        if match[0] not in _KEYWORDS and follows != "(" and before not in {".", "$", "#"}:
+        is_key = follows == ":" and before in {"{", ","}
+        if match[0] not in _KEYWORDS and follows != "(" and before not in {".", "$", "#"} and not is_key:
             yield match[0]
 
 
@@ -197,11 +200,16 @@ def _zen_test(text: str, where: str) -> Test:
     if problem := zen.validate_unary_expression(text):
         raise StrategyError(f"{where}: {text!r}: {problem['source']}.", hint=_hint())
     compiled = zen.compile_unary_expression(text)
+    # Without `$` a unary expression says something else than the same words do elsewhere.
+    fast = expression.compiled(text) if "$" in _STRING.sub("''", text) else None
     aware, named = bool(_NULL_AWARE.search(text)), _paths(text)
 
     def holds(value: Any, context: Mapping[str, Any]) -> Verdict:
         if not aware and (value is None or any(lookup(context, path) is None for path in named)):
             return None
+        if fast is not None:
+            with contextlib.suppress(TypeError, ArithmeticError):
+                return bool(fast({**context, "$": value}))
         return bool(_asked(lambda: compiled.evaluate({**_excerpt(context, named), "$": _plain(value)}), where, text))
 
     return holds
@@ -210,18 +218,26 @@ def _zen_test(text: str, where: str) -> Test:
 def _zen_value(text: str, where: str) -> Value:
     if problem := zen.validate_expression(text):
         raise StrategyError(f"{where}: {text!r}: {problem['source']}.", hint=_hint())
-    compiled = zen.compile_expression(text)
+    compiled, fast = zen.compile_expression(text), expression.compiled(text)
     named, aware, whole = _paths(text), bool(_NULL_AWARE.search(text)), "$" in _STRING.sub("''", text)
 
     def value(context: Mapping[str, Any]) -> Any:
         if not aware and any(lookup(context, path) is None for path in named):
             return None
+        if fast is not None:
+            with contextlib.suppress(TypeError, ArithmeticError):
+                return _rounded(fast(context))
         known = _excerpt(context, named)
         if whole:
             known["$"] = _plain(context.get("$", context))
         return exact(_asked(lambda: compiled.evaluate(known), where, text))
 
     return value
+
+
+def _rounded(value: Any) -> Any:
+    """A decimal as zen would give it back: to the digits of a float."""
+    return Decimal(repr(float(value))) if isinstance(value, Decimal) else value
 
 
 def _paths(text: str) -> list[list[str]]:
@@ -237,7 +253,7 @@ def _plain(value: Any) -> Any:
     """Decimals as floats, which zen reads."""
     if isinstance(value, Decimal):
         return float(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]

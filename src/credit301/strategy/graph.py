@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from credit301.strategy import cells, jdm
-from credit301.strategy.errors import StrategyError, ValueMissing
+from credit301.strategy.errors import StrategyError
+from credit301.strategy.nodes import Context, RuleSaid, Said, compiled, overlaid
 
-Context = Mapping[str, Any]
+
+class Read(NamedTuple):
+    """A ``path`` of the context that a node reads, and the ``place`` in it that does."""
+
+    node: str
+    place: str
+    path: str
 
 
-class RuleSaid(msgspec.Struct, frozen=True):
-    """A row of a table, an expression, or a way out of a switch: what it read, and whether it held.
+class Made(NamedTuple):
+    """A ``path`` that a node says something at, the ``place`` in it that does, and the ``text`` of that cell."""
 
-    ``held`` is ``None`` where a value that it asks for is not known; ``said`` is empty where it did not hold.
-    """
-
-    rule: str
-    read: dict[str, Any]
-    held: bool | None
-    said: dict[str, Any]
+    node: str
+    place: str
+    path: str
+    text: str
 
 
 class NodeSaid(msgspec.Struct, frozen=True):
@@ -67,8 +71,8 @@ class Graph:
         self._order = self._sorted()
         self._output = self._only(jdm.OutputNode)
         self._input = self._only(jdm.InputNode)
-        self._steps: dict[str, Callable[[Context], _Said]] = {
-            key: step for key, node in self._nodes.items() if (step := _compiled(node, name)) is not None
+        self._steps: dict[str, Callable[[Context], Said]] = {
+            key: step for key, node in self._nodes.items() if (step := compiled(node, name)) is not None
         }
 
     @classmethod
@@ -84,23 +88,40 @@ class Graph:
             raise StrategyError(f"{path} cannot be read: {error}.", hint="Save it from the editor as JSON.") from error
         return cls(jdm.parse(data, path.name), path.name)
 
-    def reads(self) -> tuple[str, ...]:
-        """Paths of the context that tables compare, in order; what expressions name is added."""
-        found: dict[str, None] = {}
+    def reads(self) -> Iterator[Read]:
+        """What tables compare and expressions name, in order."""
         for key in self._order:
             node = self._nodes[key]
             match node:
-                case jdm.TableNode():
-                    found |= dict.fromkeys(column.field for column in node.content.inputs)
-                case jdm.ExpressionNode():
-                    found |= dict.fromkeys(
-                        field for item in node.content.expressions for field in cells.fields_in(item.value)
-                    )
-                case jdm.SwitchNode():
-                    found |= dict.fromkeys(
-                        field for item in node.content.statements for field in cells.fields_in(item.condition)
-                    )
-        return tuple(found)
+                case jdm.TableNode(content=content):
+                    yield from (Read(node.name, column.name or column.field, column.field) for column in content.inputs)
+                    for number, row in enumerate(content.rules, 1):
+                        for column in (*content.inputs, *content.outputs):
+                            place = f"row {number}, {column.name or column.field}"
+                            yield from (
+                                Read(node.name, place, path) for path in cells.fields_in(row.get(column.id, ""))
+                            )
+                case jdm.ExpressionNode(content=content):
+                    for item in content.expressions:
+                        yield from (Read(node.name, item.key, path) for path in cells.fields_in(item.value))
+                case jdm.SwitchNode(content=content):
+                    for way in content.statements:
+                        yield from (Read(node.name, way.condition, path) for path in cells.fields_in(way.condition))
+
+    def makes(self) -> Iterator[Made]:
+        """What tables and expressions say, in order: where it goes, and as what text."""
+        for key in self._order:
+            node = self._nodes[key]
+            match node:
+                case jdm.TableNode(content=content):
+                    for column in content.outputs:
+                        path = _below(content, column.field)
+                        for number, row in enumerate(content.rules, 1):
+                            if cell := row.get(column.id, "").strip():
+                                yield Made(node.name, f"row {number}, {column.name or column.field}", path, cell)
+                case jdm.ExpressionNode(content=content):
+                    for item in content.expressions:
+                        yield Made(node.name, item.key, _below(content, item.key), item.value.strip())
 
     def ask(self, context: Context) -> Answer:
         """What the graph says of ``context``.
@@ -146,12 +167,6 @@ class Graph:
         return found[0]
 
 
-class _Said(msgspec.Struct):
-    result: Any
-    rules: list[RuleSaid]
-    ways: frozenset[str] | None = None
-
-
 def _is_open(edge: jdm.Edge, ways: frozenset[str] | None) -> bool:
     return ways is None or edge.source_handle in ways
 
@@ -160,164 +175,9 @@ def _merged(parts: Sequence[Any]) -> Any:
     """What several nodes say together; of two that say one thing, that with the earlier edge is believed."""
     result = parts[-1]
     for part in reversed(parts[:-1]):
-        result = _overlaid(result, part)
+        result = overlaid(result, part)
     return result
 
 
-def _overlaid(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    both = {
-        key: _overlaid(under[key], value)
-        for key, value in over.items()
-        if isinstance(value, Mapping) and isinstance(under.get(key), Mapping)
-    }
-    return {**under, **over, **both}
-
-
-def _compiled(node: jdm.Node, file: str) -> Callable[[Context], _Said] | None:
-    match node:
-        case jdm.TableNode():
-            return _Table(node, file)
-        case jdm.ExpressionNode():
-            return _Expressions(node, file)
-        case jdm.SwitchNode():
-            return _Switch(node, file)
-    return None
-
-
-class _Table:
-    """A decision table: rows from top to bottom, cells from left to right, as far as is needed."""
-
-    def __init__(self, node: jdm.TableNode, file: str) -> None:
-        self._file, self._name, self._content = file, node.name, node.content
-        content = node.content
-        self._inputs = [(column, column.field.split(".")) for column in content.inputs]
-        self._outputs = [column.field.split(".") for column in content.outputs]
-        known = {column.id for column in (*content.inputs, *content.outputs)}
-        self._rows: list[tuple[str, list[cells.Test], list[cells.Value | None]]] = []
-        for number, row in enumerate(content.rules, 1):
-            where = f"{file}: {node.name}, row {number}"
-            if unknown := sorted(key for key in row if key not in known and not key.startswith("_")):
-                raise StrategyError(f"{where}: there is no column {unknown[0]!r}.")
-            tests = [
-                cells.test_of(row.get(column.id, ""), f"{where}, column {column.name or column.field}")
-                for column in content.inputs
-            ]
-            values = [
-                cells.value_of(row[column.id], f"{where}, column {column.name or column.field}")
-                if row.get(column.id, "").strip()
-                else None
-                for column in content.outputs
-            ]
-            self._rows.append((row.get("_id") or str(number), tests, values))
-
-    def __call__(self, context: Context) -> _Said:
-        operands = [(column, cells.lookup(context, path)) for column, path in self._inputs]
-        rules: list[RuleSaid] = []
-        hits: list[dict[str, Any]] = []
-        first = self._content.hit_policy == "first"
-        for (name, tests, values), row in zip(self._rows, self._content.rules, strict=True):
-            read: dict[str, Any] = {}
-            held: bool | None = True
-            missing = ""
-            for test, (column, value) in zip(tests, operands, strict=True):
-                read[column.field] = value
-                try:
-                    verdict = test(value, context)
-                except TypeError as error:
-                    raise StrategyError(
-                        f"{self._file}: {self._name}, {name}: {column.field} is {type(value).__name__}: {error}.",
-                        hint="Compare it with a value of its own kind.",
-                    ) from error
-                if verdict is False:
-                    held = False
-                    break
-                if verdict is None:
-                    held, missing = None, missing or _absent(column, row.get(column.id, ""), context)
-            if held is None:
-                raise ValueMissing(self._name, name, missing)
-            said = self._said(values, context) if held else {}
-            rules.append(RuleSaid(name, read, held, said))
-            if held:
-                hits.append(said)
-                if first:
-                    break
-        if not first:
-            return _Said(hits, rules)
-        result = hits[0] if hits else {}
-        return _Said(_overlaid(context, result) if self._content.pass_through else result, rules)
-
-    def _said(self, values: Sequence[cells.Value | None], context: Context) -> dict[str, Any]:
-        result: dict[str, Any] = {}
-        for path, value in zip(self._outputs, values, strict=True):
-            if value is not None:
-                _put(result, path, value(context))
-        return result
-
-
-def _absent(column: jdm.Column, cell: str, context: Context) -> str:
-    """Which value a cell could not do without: its column's, or one that it names."""
-    wanted = [column.field, *cells.fields_in(cell)]
-    return next((path for path in wanted if cells.lookup(context, path.split(".")) is None), column.field)
-
-
-class _Expressions:
-    """Named expressions; one that needs a value that is not known says ``None``."""
-
-    def __init__(self, node: jdm.ExpressionNode, file: str) -> None:
-        self._content = node.content
-        self._items = [
-            (
-                item.key,
-                cells.value_of(item.value, f"{file}: {node.name}, {item.key}"),
-                list(cells.fields_in(item.value)),
-            )
-            for item in node.content.expressions
-        ]
-
-    def __call__(self, context: Context) -> _Said:
-        result: dict[str, Any] = {}
-        rules = []
-        for key, value, fields in self._items:
-            said = value({**context, "$": result})
-            _put(result, key.split("."), said)
-            read = {field: cells.lookup(context, field.split(".")) for field in fields}
-            rules.append(RuleSaid(key, read, held=True, said={key: said}))
-        return _Said(_overlaid(context, result) if self._content.pass_through else result, rules)
-
-
-class _Switch:
-    """A fork: what comes in goes out by the ways whose condition holds."""
-
-    def __init__(self, node: jdm.SwitchNode, file: str) -> None:
-        self._name, self._first = node.name, node.content.hit_policy == "first"
-        self._ways = [
-            (
-                item.id,
-                cells.value_of(item.condition, f"{file}: {node.name}, {item.condition!r}")
-                if item.condition.strip()
-                else None,
-                item.condition,
-                list(cells.fields_in(item.condition)),
-            )
-            for item in node.content.statements
-        ]
-
-    def __call__(self, context: Context) -> _Said:
-        rules, ways = [], set()
-        for way, condition, text, fields in self._ways:
-            read = {field: cells.lookup(context, field.split(".")) for field in fields}
-            held = True if condition is None else condition(context)
-            if held is None:
-                raise ValueMissing(self._name, text, next((field for field in fields if read[field] is None), text))
-            rules.append(RuleSaid(text, read, held=bool(held), said={}))
-            if held:
-                ways.add(way)
-                if self._first:
-                    break
-        return _Said(context, rules, frozenset(ways))
-
-
-def _put(result: dict[str, Any], path: Sequence[str], value: Any) -> None:
-    for step in path[:-1]:
-        result = result.setdefault(step, {})
-    result[path[-1]] = value
+def _below(content: jdm.TableContent | jdm.ExpressionContent, path: str) -> str:
+    return f"{content.output_path}.{path}" if content.output_path else path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from credit301.strategy.errors import StrategyError
 
@@ -25,14 +25,31 @@ class Column(_Part):
     field: Annotated[str, Field(min_length=1)]
 
 
-class TableContent(_Part):
+class _Content(_Part):
+    """What tables and expressions have in common.
+
+    With ``pass_through`` the node says all that it was given, too; ``output_path`` is where in it its own words go.
+    """
+
+    pass_through: Annotated[bool, Field(alias="passThrough")] = False
+    output_path: Annotated[str | None, Field(alias="outputPath")] = None
+    input_field: Annotated[None, Field(alias="inputField")] = None
+    execution_mode: Annotated[Literal["single"] | None, Field(alias="executionMode")] = None
+
+    @field_validator("output_path", "input_field", mode="before")
+    @classmethod
+    def _said(cls, value: Any) -> Any:
+        # The editor writes an empty text where nothing is said.
+        return value or None
+
+
+class TableContent(_Content):
     """Rows map a column's id to the text of a cell; the ids that begin with an underscore are the editor's."""
 
     hit_policy: Annotated[Literal["first", "collect"], Field(alias="hitPolicy")] = "first"
     inputs: tuple[Column, ...] = ()
     outputs: Annotated[tuple[Column, ...], Field(min_length=1)]
     rules: tuple[dict[str, str], ...]
-    pass_through: Annotated[bool, Field(alias="passThrough")] = False
 
 
 class Expression(_Part):
@@ -43,11 +60,10 @@ class Expression(_Part):
     value: Annotated[str, Field(min_length=1)]
 
 
-class ExpressionContent(_Part):
+class ExpressionContent(_Content):
     """Evaluated in order; ``$`` is what they have said so far."""
 
     expressions: tuple[Expression, ...]
-    pass_through: Annotated[bool, Field(alias="passThrough")] = False
 
 
 class Statement(_Part):

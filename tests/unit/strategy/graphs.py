@@ -10,7 +10,14 @@ Row = tuple[list[str], list[str]]
 
 
 def table(
-    key: str, inputs: list[str], outputs: list[str], rows: list[Row], *, hit: str = "first", passes: bool = False
+    key: str,
+    inputs: list[str],
+    outputs: list[str],
+    rows: list[Row],
+    *,
+    hit: str = "first",
+    passes: bool = False,
+    under: str | None = None,
 ) -> Json:
     columns = [("i", inputs), ("o", outputs)]
     return node(
@@ -18,6 +25,7 @@ def table(
         "decisionTableNode",
         hitPolicy=hit,
         passThrough=passes,
+        outputPath=under,
         **{
             name: [{"id": f"{letter}{n}", "name": field, "field": field} for n, field in enumerate(fields)]
             for name, (letter, fields) in zip(("inputs", "outputs"), columns, strict=True)
@@ -33,9 +41,9 @@ def table(
     )
 
 
-def expressions(key: str, *, passes: bool = False, **values: str) -> Json:
+def expressions(key: str, *, passes: bool = False, under: str | None = None, **values: str) -> Json:
     items = [{"id": name, "key": name, "value": value} for name, value in values.items()]
-    return node(key, "expressionNode", expressions=items, passThrough=passes)
+    return node(key, "expressionNode", expressions=items, passThrough=passes, outputPath=under)
 
 
 def switch(key: str, *conditions: str, hit: str = "first") -> Json:

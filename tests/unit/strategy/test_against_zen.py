@@ -75,9 +75,16 @@ def plain(value: Any) -> Any:
 
 
 @settings(max_examples=300)
-@given(rows=rows, context=contexts(), hit=st.sampled_from(["first", "collect"]), passes=st.booleans())
-def test_a_table_says_what_zen_says(rows: list[Row], context: Json, hit: str, passes: bool) -> None:
-    document = chain(table("t", list(FIELDS), ["x", "y.z"], rows, hit=hit, passes=passes and hit == "first"))
+@given(
+    rows=rows,
+    context=contexts(),
+    hit=st.sampled_from(["first", "collect"]),
+    passes=st.booleans(),
+    under=st.sampled_from([None, "", "hits", "firm.said"]),
+)
+def test_a_table_says_what_zen_says(rows: list[Row], context: Json, hit: str, passes: bool, under: str | None) -> None:
+    passes = passes and (hit == "first" or bool(under))
+    document = chain(table("t", list(FIELDS), ["x", "y.z"], rows, hit=hit, passes=passes, under=under))
     try:
         said = ours(document, context)
     except ValueMissing as missing:
@@ -100,6 +107,10 @@ GRAPHS = {
     "expressions build on one another": chain(LIMIT),
     "a table after expressions": chain(
         LIMIT, table("t", ["cut"], ["ok"], [(["> 40000"], ["true"]), ([""], ["false"])])
+    ),
+    "expressions put elsewhere": chain(
+        expressions("e", under="firm.limit", passes=True, most="sales * 0.3", cut="min([$.most, 50000])"),
+        expressions("f", said="firm.limit.cut + firm.age"),
     ),
     "no row holds": chain(table("t", ["pd"], ["x"], [(["> 1"], ["1"])])),
     "two tables, one result": graph(

@@ -10,8 +10,9 @@ import pytest
 
 from credit301.strategy import jdm
 from credit301.strategy.errors import StrategyError, ValueMissing
-from credit301.strategy.graph import Graph, RuleSaid
-from tests.unit.strategy.graphs import Json, chain, expressions, graph, node, switch, table
+from credit301.strategy.graph import Graph
+from credit301.strategy.nodes import RuleSaid
+from tests.unit.strategy.graphs import Json, Row, chain, expressions, graph, node, switch, table
 
 ADMISSION = table(
     "admission",
@@ -37,7 +38,7 @@ def test_every_rule_up_to_the_one_that_held_tells_what_it_read_and_said() -> Non
         RuleSaid("r0", {"firm.status": "active"}, False, {}),
         RuleSaid(
             "r1",
-            {"firm.status": "active", "judicial.listings": 2},
+            {"judicial.listings": 2},
             True,
             {"admit": False, "code": "dishonest_debtor"},
         ),
@@ -126,7 +127,9 @@ def test_what_a_graph_reads_is_known_before_it_is_asked() -> None:
         [ADMISSION, limit, switch("s", "pd > 0.1")],
         [("in", "s"), ("s", "admission", "s0"), ("admission", "limit"), ("limit", "out")],
     )
-    assert compiled(document).reads() == ("pd", "firm.status", "judicial.listings", "tax.sales")
+    made = compiled(document)
+    assert [read.path for read in made.reads()] == ["pd", "firm.status", "judicial.listings", "tax.sales"]
+    assert ("limit", "most", "most", "min([tax.sales * 0.3, 'firm.x'])") in list(made.makes())
 
 
 def test_a_file_of_the_editor_is_read(tmp_path: Path) -> None:
@@ -136,3 +139,20 @@ def test_a_file_of_the_editor_is_read(tmp_path: Path) -> None:
     path.write_text("{", encoding="utf-8")
     with pytest.raises(StrategyError, match="cannot be read"):
         Graph.load(path)
+
+
+@pytest.mark.parametrize("wish", [{"inputField": "firm"}, {"executionMode": "loop"}])
+def test_what_the_editor_can_wish_for_and_is_not_done_here_is_refused(wish: Json) -> None:
+    wishing = {**ADMISSION, "content": {**ADMISSION["content"], **wish}}
+    with pytest.raises(StrategyError, match=next(iter(wish))):
+        compiled(chain(wishing))
+
+
+def test_in_a_table_that_collects_a_row_above_says_what_not_knowing_means() -> None:
+    rules: list[Row] = [(["null"], ["'unknown'"]), (["> 3"], ["'many'"]), (["> 0"], ["'some'"])]
+    made = compiled(chain(table("t", ["n"], ["code"], rules, hit="collect")))
+    assert made.ask({"n": None}).result == [{"code": "unknown"}]
+    assert made.ask({"n": 5}).result == [{"code": "many"}, {"code": "some"}]
+    silent = compiled(chain(table("t", ["n"], ["code"], rules[1:], hit="collect")))
+    with pytest.raises(ValueMissing):
+        silent.ask({"n": None})

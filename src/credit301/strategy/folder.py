@@ -1,0 +1,103 @@
+"""Reading the strategies of a workspace: a folder each below ``strategies/``, with a ``strategy.yaml`` in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+from pydantic import ValidationError
+
+from credit301.domain.text import Text
+from credit301.errors import NotFound
+from credit301.features.windows.definition import window_names
+from credit301.strategy.definition import STAGES, Definition, Document, MartTable
+from credit301.strategy.errors import StrategyError
+from credit301.strategy.strategy import Strategy
+from credit301.yaml_file import YamlFile
+
+if TYPE_CHECKING:
+    from credit301.workspace import Workspace
+
+FOLDER, FILE = Path("strategies"), "strategy.yaml"
+
+
+def folders(workspace: Workspace) -> list[Path]:
+    """The folders of the workspace's strategies, by name."""
+    return sorted(path.parent for path in (workspace.directory / FOLDER).glob(f"*/{FILE}"))
+
+
+def load(workspace: Workspace, folder: Path) -> Strategy:
+    """The strategy in ``folder``, compiled and checked against the workspace's contracts.
+
+    Raises:
+        ContractError: ``strategy.yaml`` says something that cannot be, with its line, or a table's mart is not there.
+        StrategyError: a graph does, with its cell.
+    """
+    file = YamlFile(folder / FILE)
+    definition = file.parse(Definition, file.plain())
+    graphs = {}
+    for stage in STAGES:
+        name = definition.graph_file(stage)
+        if name is not None:
+            graphs[stage] = _graph(folder / name)
+    tables = {name: _table(workspace, file, name, table) for name, table in definition.tables.items()}
+    try:
+        document = Document.model_validate(
+            {"name": folder.name, "definition": definition.model_dump(), "graphs": graphs, "tables": tables}
+        )
+    except ValidationError as error:
+        raise file.invalid(error) from error
+    known = {f"{source.name}:{feature.name}" for source in workspace.featured() for feature in source.features}
+    missing = sorted(set(definition.indispensable) - workspace.sources.keys())
+    if missing:
+        raise file.error(("indispensable",), f"there is no source {missing[0]!r}")
+    return Strategy(document, known | set(window_names(workspace)), labels(workspace))
+
+
+def load_all(workspace: Workspace) -> list[Strategy]:
+    """Every strategy of the workspace.
+
+    Raises:
+        NotFound: it has none. ContractError, StrategyError: as for :func:`load`.
+    """
+    found = [load(workspace, folder) for folder in folders(workspace)]
+    if not found:
+        raise NotFound(
+            "The workspace has no strategy: it scores, but decides nothing.",
+            hint=f"Write {FOLDER}/<name>/{FILE}; docs/strategies.md shows how.",
+        )
+    return found
+
+
+def labels(workspace: Workspace) -> dict[str, Text]:
+    """What features are called, by ``<view>:<feature>``."""
+    return {
+        f"{source.name}:{feature.name}": Text(zh=feature.label.zh, en=feature.label.en)
+        for source in workspace.featured()
+        for feature in source.features
+    }
+
+
+def _graph(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StrategyError(f"{path} cannot be read: {error}.", hint="Save it from the editor as JSON.") from error
+    if not isinstance(data, dict):
+        raise StrategyError(f"{path} is no decision graph.", hint="Save it from the editor as JSON.")
+    return data
+
+
+def _table(workspace: Workspace, file: YamlFile, name: str, table: MartTable) -> list[dict[str, Any]]:
+    """The rows of a mart. Numbers to six decimals: the rest of a published fit's digits is noise."""
+    path = workspace.paths.mart(table.mart)
+    columns = ", ".join(f'try_cast("{column}" as decimal(18, 6)) as "{ours}"' for ours, column in table.columns.items())
+    try:
+        with duckdb.connect() as connection:
+            rows = connection.execute(f"select {columns} from read_parquet(?) order by 1", [str(path)]).fetchall()
+    except duckdb.Error as error:
+        reason = f"{str(error).splitlines()[0]}. Build the workspace first: credit301 build."
+        raise file.error(("tables", name), f"the mart {table.mart} cannot be read: {reason}") from error
+    return [dict(zip(table.columns, row, strict=True)) for row in rows]

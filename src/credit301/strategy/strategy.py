@@ -1,0 +1,243 @@
+"""A strategy, compiled: from a probability and what was read to yes or no, how much, and at what rate.
+
+Stages are asked in order: admission, anti-fraud, policy. A graph of admission or fraud says a list, each item of it
+with a ``code`` and, where a person is to look, ``action: "refer"``. The policy's graph says ``band``, ``annual_rate``
+and ``bounds``, amounts in yuan by code, the lowest of which bounds the limit; or ``decline`` or ``refer`` with a code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+
+from credit301.domain.money import RATE, floor_to
+from credit301.domain.text import Text
+from credit301.domain.verdict import ABOVE_CUT_OFF, Cause, Outcome, RuleResult, Scalar, Stage, Verdict
+from credit301.strategy import jdm
+from credit301.strategy.check import check
+from credit301.strategy.definition import STAGES, Document
+from credit301.strategy.errors import StrategyError, ValueMissing
+from credit301.strategy.graph import Answer, Graph
+from credit301.strategy.wording import above, below_minimum, by_lot, unknown, worded
+
+REFER = "refer"
+READ = ("features", "windows")
+"""Names of the context under which are what was read, by source."""
+
+
+class Strategy:
+    """A strategy ready to decide. It keeps nothing between two decisions.
+
+    Args:
+        document: the strategy.
+        known: keys of the features (``<view>:<feature>``) and names of the windows that there are; ``None`` does not
+            check, as for one that has decided already.
+        labels: what features are called, for texts.
+
+    Raises:
+        StrategyError: a graph, a cell, or what a cell reads or says is wrong; the message names it.
+    """
+
+    def __init__(
+        self, document: Document, known: Iterable[str] | None = None, labels: Mapping[str, Text] | None = None
+    ) -> None:
+        self.document = document
+        self.name = document.name
+        self.definition = document.definition
+        self.product = document.definition.product
+        self._graphs: dict[Stage, Graph] = {
+            stage: Graph(jdm.parse(data, f"{document.name}/{document.definition.graph_file(stage)}"), stage)
+            for stage, data in document.graphs.items()
+        }
+        self._words = {code: Text(zh=text.zh, en=text.en) for code, text in document.definition.wording.items()}
+        self._labels = labels or {}
+        check(document, self._graphs, None if known is None else frozenset(known))
+        paths = {read.path.partition(".")[::2] for graph in self._graphs.values() for read in graph.reads()}
+        self._read = {
+            root: tuple(tuple(rest.split(".", 1)) for start, rest in sorted(paths) if start == root) for root in READ
+        }
+        self._fixed = {"parameters": document.definition.parameters, "tables": document.tables}
+
+    @property
+    def version(self) -> str:
+        """The version that its author gave it."""
+        return self.definition.version
+
+    @cached_property
+    def text(self) -> bytes:
+        """The document as it is kept."""
+        return json.dumps(self.document.model_dump(mode="json"), ensure_ascii=False, sort_keys=True).encode("utf-8")
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of :attr:`text`."""
+        return hashlib.sha256(self.text).hexdigest()
+
+    def features(self) -> tuple[str, ...]:
+        """Keys (``<view>:<feature>``) of the features and names of the windows that it reads."""
+        return tuple(f"{source}:{name}" for root in READ for source, name in self._read[root])
+
+    def decide(
+        self,
+        *,
+        probability: float,
+        score: int,
+        values: Mapping[str, Scalar],
+        amount: Decimal,
+        term_months: int,
+    ) -> Verdict:
+        """Decide on one request.
+
+        Args:
+            probability: calibrated probability of default, 0 to 1.
+            score: points.
+            values: what was read, by ``<view>:<feature>`` or name of a window; ``None`` where not known.
+            amount: yuan asked for.
+            term_months: months asked for.
+
+        Raises:
+            Refusal: the amount or term is outside the product.
+            StrategyError: an expression cannot be evaluated on these values.
+        """
+        self.product.check_request(amount, term_months)
+        context = self._context(probability, score, values, amount, term_months)
+        causes: list[Cause] = []
+        rules: list[RuleResult] = []
+        refers: list[bool] = []
+        for stage in STAGES[:-1]:
+            if stage in self._graphs:
+                hits = self._hits(stage, context, rules)
+                causes += [cause for cause, _ in hits]
+                refers += [refer for _, refer in hits]
+        if probability > self.definition.cut_off:
+            causes.append(above(ABOVE_CUT_OFF, probability, self.definition.cut_off))
+            refers.append(False)
+        if causes:
+            return _ended(causes, rules, refer=all(refers))
+        return self._lend(context, rules, amount)
+
+    def admit_by_lot(
+        self,
+        declined: Verdict,
+        *,
+        score: int,
+        most: Decimal,
+        values: Mapping[str, Scalar],
+        amount: Decimal,
+        term_months: int,
+    ) -> Verdict | None:
+        """``declined`` turned into a small loan, on the terms of one at the cut-off, if the score alone declined it.
+
+        ``most`` is the yuan that such a loan may have; the rest is as for :meth:`decide`. ``None`` where something
+        else declined it, or nothing could be lent.
+        """
+        if declined.outcome is not Outcome.DECLINE or {cause.code for cause in declined.causes} != {ABOVE_CUT_OFF}:
+            return None
+        context = self._context(self.definition.cut_off, score, values, amount, term_months)
+        lent = self._lend(context, list(declined.rules), min(amount, most))
+        if lent.limit is None:
+            return None
+        return Verdict(
+            Outcome.APPROVE, None, lent.limit, lent.annual_rate, (*declined.causes, by_lot(lent.limit)), lent.rules
+        )
+
+    def _context(
+        self, probability: float, score: int, values: Mapping[str, Scalar], amount: Decimal, term_months: int
+    ) -> dict[str, Any]:
+        read: dict[str, dict[str, dict[str, Scalar]]] = {root: {} for root in READ}
+        for root, paths in self._read.items():
+            for source, name in paths:
+                read[root].setdefault(source, {})[name] = values.get(f"{source}:{name}")
+        return {
+            **read,
+            "application": {"amount": amount, "term_months": term_months},
+            "score": {"probability": probability, "points": score},
+            **self._fixed,
+        }
+
+    def _hits(self, stage: Stage, context: Mapping[str, Any], rules: list[RuleResult]) -> list[tuple[Cause, bool]]:
+        """What speaks against lending at a stage, each with whether a person is to look at it; adds to ``rules``."""
+        answer = self._asked(stage, context)
+        if isinstance(answer, Cause):
+            return [(answer, self.definition.unknown_value == REFER)]
+        rules += self._told(stage, answer)
+        return [
+            (Cause(f"rule.{hit['code']}", worded(self._words, hit["code"])), hit.get("action") == REFER)
+            for hit in answer.result
+        ]
+
+    def _lend(self, context: Mapping[str, Any], rules: list[RuleResult], amount: Decimal) -> Verdict:
+        answer = self._asked("policy", context)
+        if isinstance(answer, Cause):
+            return _ended([answer], rules, refer=self.definition.unknown_value == REFER)
+        rules += self._told("policy", answer)
+        said = answer.result
+        if code := said.get("decline") or said.get(REFER):
+            return _ended([Cause(code, worded(self._words, code))], rules, refer=not said.get("decline"))
+        missing = next(
+            (path for path in ("band", "annual_rate") if said.get(path) is None),
+            next((f"bounds.{code}" for code, most in said.get("bounds", {}).items() if most is None), None),
+        )
+        if missing is not None:
+            cause = self._unknown(ValueMissing("policy", missing, missing))
+            return _ended([cause], rules, refer=self.definition.unknown_value == REFER)
+        if said["band"] not in self.definition.bands:
+            raise StrategyError(f"{self.name}: the policy says band {said['band']!r}, and there is no such band.")
+        bounds = {code: max(Decimal(0), Decimal(most)) for code, most in said.get("bounds", {}).items()}
+        code, lowest = min(bounds.items(), key=lambda item: item[1], default=("", amount))
+        causes = [Cause(code, worded(self._words, code, lowest))] if lowest < amount else []
+        limit = floor_to(min(amount, lowest), self.product.amount_step)
+        if limit < self.product.minimum_amount:
+            causes.append(below_minimum(limit, self.product.minimum_amount))
+            return _ended(causes, rules, refer=False)
+        rate = Decimal(said["annual_rate"]).quantize(RATE)
+        return Verdict(Outcome.APPROVE, said["band"], limit, rate, tuple(causes), tuple(rules))
+
+    def _asked(self, stage: Stage, context: Mapping[str, Any]) -> Answer | Cause:
+        try:
+            return self._graphs[stage].ask(context)
+        except ValueMissing as missing:
+            return self._unknown(missing)
+
+    def _unknown(self, missing: ValueMissing) -> Cause:
+        root, _, rest = missing.field.partition(".")
+        key = rest.replace(".", ":", 1) if root in READ else missing.field
+        return unknown(key, self._labels.get(key) or Text(zh=key, en=key))
+
+    def _told(self, stage: Stage, answer: Answer) -> list[RuleResult]:
+        """What the rows and expressions of a graph read and said; of a policy only those that held."""
+        return [
+            RuleResult(
+                stage=stage,
+                table=node.node,
+                id=rule.rule,
+                read=_scalars(rule.read),
+                hit=rule.held,
+                said=_scalars(rule.said),
+                text=worded(self._words, rule.said["code"]) if rule.said.get("code") else None,
+            )
+            for node in answer.trace
+            for rule in node.rules
+            if rule.held or stage != "policy"
+        ]
+
+
+def _ended(causes: Iterable[Cause], rules: Iterable[RuleResult], *, refer: bool) -> Verdict:
+    return Verdict(Outcome.REFER if refer else Outcome.DECLINE, None, None, None, tuple(causes), tuple(rules))
+
+
+def _scalars(values: Mapping[str, Any]) -> dict[str, Scalar]:
+    """Values by name, parts of nested ones by their path; of lists nothing, numbers that were calculated as text."""
+    found: dict[str, Scalar] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found |= {f"{name}.{path}": part for path, part in _scalars(value).items()}
+        elif isinstance(value, Decimal):
+            found[name] = f"{value:f}"
+        elif not isinstance(value, list):
+            found[name] = value
+    return found
