@@ -52,6 +52,7 @@ def write(workspace: Workspace, name: str, html: str) -> Path:
         monitor="monitor" in there,
         cards=[page for page in there if page.startswith("version-")],
         comparisons=[page for page in there if page.startswith("compare-")],
+        backtests=[page for page in there if page.startswith("backtest-")],
     )
     with replacing(folder / "index.html") as temporary:
         temporary.write_text(index, encoding="utf-8")

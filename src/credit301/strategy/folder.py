@@ -71,6 +71,26 @@ def load_all(workspace: Workspace) -> list[Strategy]:
     return found
 
 
+def find(workspace: Workspace, which: str | None = None) -> Strategy:
+    """The strategy of this name, or in this folder; by default the workspace's first that has no conditions.
+
+    Raises:
+        NotFound: there is none. ContractError, StrategyError: as for :func:`load`.
+    """
+    if which is not None and (Path(which) / FILE).is_file():
+        return load(workspace, Path(which).resolve())
+    there = {folder.name: folder for folder in folders(workspace)}
+    if which is not None:
+        if which not in there:
+            raise NotFound(
+                f"There is no strategy {which!r}.",
+                hint=f"Name one of {', '.join(there) or 'none'}, or a folder with a {FILE}.",
+            )
+        return load(workspace, there[which])
+    made = load_all(workspace)
+    return min(made, key=lambda one: one.definition.applies_to.conditions)
+
+
 def labels(workspace: Workspace) -> dict[str, Text]:
     """What features are called, by ``<view>:<feature>``."""
     return {
