@@ -12,14 +12,28 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import b1_decision, b2_http, b4_materialize, b5_pipeline, b6_training, b7_auc, b10_newcomer, results
+from benchmarks import (
+    b1_decision,
+    b2_http,
+    b3_application,
+    b4_materialize,
+    b5_pipeline,
+    b6_training,
+    b7_auc,
+    b10_newcomer,
+    results,
+)
 from benchmarks.city import City, city
 from benchmarks.results import Figure
 from credit301 import console
 from credit301.cli import silence_finalisation
 from credit301.errors import Credit301Error
 
-ON_CITY: dict[str, Callable[[City, Path], list[Figure]]] = {"B1": b1_decision.measure, "B2": b2_http.measure}
+ON_CITY: dict[str, Callable[[City, Path], list[Figure]]] = {
+    "B1": b1_decision.measure,
+    "B2": b2_http.measure,
+    "B3": b3_application.measure,
+}
 ALONE: dict[str, Callable[[Path], list[Figure]]] = {"B4": b4_materialize.measure}
 PIPELINE = "B5"
 TRAINING, RANKING = "B6", "B7"
@@ -27,6 +41,7 @@ NEWCOMER = "B10"
 REACH = {
     "B1": b1_decision.REACH,
     "B2": b2_http.REACH,
+    "B3": b3_application.REACH,
     "B4": b4_materialize.REACH,
     PIPELINE: b5_pipeline.REACH,
     TRAINING: b6_training.REACH,

@@ -19,7 +19,6 @@ from benchmarks import peers
 from benchmarks.city import CLIENT, City
 from benchmarks.harness import Call, Measured, Round, calling, settled_memory, time_in_turn
 from benchmarks.results import Figure
-from credit301.evidence.archive import archive_at
 from credit301.features.packed_wire import entity_key
 from credit301.governance.audit.writer import AuditWriter
 from credit301.model.booster import Booster
@@ -29,6 +28,7 @@ from serving.judge import Loaded
 from serving.metrics import Metrics
 from serving.models import ModelHolder
 from serving.permission import ConsentGate
+from serving.strategies import StrategyBook
 
 REACH = "p50 <= 2 x floor, and >= 20 x faster than the peer"
 WHAT = (
@@ -86,7 +86,8 @@ def _decisions(city: City, models: ModelHolder, runner: asyncio.Runner) -> Itera
     workspace = city.workspace
     store = OnlineStore(workspace.settings.redis_address(), ConsentGate.of(workspace))
     audit = AuditWriter.of(workspace)
-    flow = DecisionFlow(workspace.name, workspace.entity, store, models, audit, archive_at(workspace.paths.archive))
+    strategies = StrategyBook(workspace, Metrics())
+    flow = DecisionFlow(workspace, store, models, strategies, audit)
     caller = Caller(CLIENT, "benchmark")
     asked = [Application(entity, AMOUNT, TERM) for entity in city.entities]
 

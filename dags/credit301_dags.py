@@ -31,6 +31,7 @@ RETRAINING_CRON = "0 7 * * *"
 CHECK_CRON = "15 */6 * * *"
 # Before the nightly build, which then leaves out what has expired.
 RETENTION_CRON = "0 5 * * *"
+EXPIRY_CRON = "*/15 * * * *"
 
 
 def asset(workspace: Workspace, name: str) -> Asset:
@@ -118,6 +119,7 @@ def features_dag(workspace: Workspace) -> DAG:
     ) as dag:
         written = step(workspace, "materialize", produces=asset(workspace, "features"))
         written >> step(workspace, "features.rebuild_windows") >> step(workspace, "features.parity")
+        written >> step(workspace, "applications.prefill")
     return dag
 
 
@@ -219,6 +221,24 @@ def retention_dag(workspace: Workspace) -> DAG:
     return dag
 
 
+def expiry_dag(workspace: Workspace) -> DAG:
+    """End applications whose time is over, also those that nobody looks at."""
+    with DAG(
+        dag_id="expire_applications",
+        description="使超期的申请失效 · end applications whose time is over",
+        doc_md=_document(
+            "每刻钟一次：超期的草稿、待审申请与授信方案失效，并写入申请历史。",
+            "Four times an hour: drafts, waiting applications and offers whose time is over end, and their history "
+            "says so.",
+        ),
+        schedule=policy.schedule(EXPIRY_CRON),
+        tags=[workspace.name, "applications"],
+        **policy.dag_arguments(policy.PLATFORM_OWNER, 10, workspace.paths.state),
+    ) as dag:
+        step(workspace, "applications.expire")
+    return dag
+
+
 def _document(zh: str, en: str, facts: dict[str, str] | None = None) -> str:
     rows = [f"- **{key}**: {value}" for key, value in (facts or {}).items() if value]
     return "\n\n".join([zh, en, *(["\n".join(rows)] if rows else [])])
@@ -234,3 +254,4 @@ monitor_models = monitoring_dag(_workspace)
 train_models = training_dag(_workspace)
 promote_ensemble = promotion_dag(_workspace)
 apply_retention = retention_dag(_workspace)
+expire_applications = expiry_dag(_workspace)

@@ -74,54 +74,27 @@ def check_parity(workspace: Workspace, sample: int = 200, seed: int = 301) -> di
 
 
 def _sample(workspace: Workspace, sample: int, seed: int) -> list[str]:
-    """Keys of entities in any mart's newest rows, chosen at random but the same for the same seed."""
+    """Keys of entities in any mart at any time, chosen at random but the same for the same seed."""
     key = workspace.entity.key
     paths = [str(workspace.paths.mart(spec.mart)) for spec in view_specs(workspace)]
-    start, end = (moment.replace(tzinfo=None) for moment in materialized_range(workspace))
-    newest = " union ".join(f'select "{key}" from read_parquet(?) where event_timestamp between ? and ?' for _ in paths)
-    values: list[Any] = [value for path in paths for value in (path, start, end)]
+    everybody = " union ".join(f'select "{key}" from read_parquet(?)' for _ in paths)
     with duckdb.connect() as connection:
         rows = connection.execute(
-            f'select "{key}" from ({newest}) order by hash("{key}" || ?), 1 limit ?', [*values, str(seed), sample]
+            f'select "{key}" from ({everybody}) order by hash("{key}" || ?), 1 limit ?', [*paths, str(seed), sample]
         ).fetchall()
     return [str(row[0]) for row in rows]
 
 
 def _offline(workspace: Workspace, store: FeatureStore, entities: list[str]) -> dict[str, Vector]:
-    """What Feast's history has on each of ``entities`` now: the join that the training set is made with.
-
-    Of a view that has no row of an entity at the newest time there is nothing: it has no record in any window any more,
-    and history would go back to what it once had.
-    """
+    """What Feast's history has on each of ``entities`` now: the join that the training set is made with."""
     import pandas as pd
 
     key = workspace.entity.key
-    frame = pd.DataFrame({key: entities, "event_timestamp": datetime.now(UTC)})
+    # The time of a simulated city may be ahead of this machine's.
+    now = max(datetime.now(UTC), materialized_range(workspace)[1])
+    frame = pd.DataFrame({key: entities, "event_timestamp": now})
     joined = as_known(store, frame).to_arrow()
-    there = _present(workspace)
-    return {
-        row[key]: {
-            name: value if row[key] in there[name.partition("__")[0]] else None
-            for name, value in row.items()
-            if "__" in name
-        }
-        for row in joined.to_pylist()
-    }
-
-
-def _present(workspace: Workspace) -> dict[str, set[str]]:
-    """By view, the keys of the entities that have a row at the newest time."""
-    key = workspace.entity.key
-    start, end = (moment.replace(tzinfo=None) for moment in materialized_range(workspace))
-    query = f'select "{key}" from read_parquet($1) where event_timestamp between $2 and $3'
-    with duckdb.connect() as connection:
-        return {
-            spec.name: {
-                row[0]
-                for row in connection.execute(query, [str(workspace.paths.mart(spec.mart)), start, end]).fetchall()
-            }
-            for spec in view_specs(workspace)
-        }
+    return {row[key]: {name: value for name, value in row.items() if "__" in name} for row in joined.to_pylist()}
 
 
 def _feast(workspace: Workspace, store: FeatureStore, entities: list[str]) -> dict[str, Vector]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import duckdb
+import pyarrow.parquet as pq
 
 from credit301 import console
 from credit301.derive.dbt import LABELS_MODEL
@@ -13,6 +16,16 @@ from credit301.files import replacing
 from credit301.workspace import Workspace
 from feature_repo.materialize import apply
 from feature_repo.store import as_known, open_store
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from feast import FeatureStore
+
+DECISIONS_AT_ONCE = 200_000
+"""Decisions that are joined at once: what Feast joins is in memory."""
+
+ROWS_OF_A_GROUP = 50_000
+"""Rows that are read from the training set together where it is larger than memory, or on a worker of a cluster."""
 
 
 def build_training_set(workspace: Workspace) -> dict[str, Any]:
@@ -38,12 +51,30 @@ def build_training_set(workspace: Workspace) -> dict[str, Any]:
     store = open_store(workspace)
     apply(workspace, store)
     console.say(f"joining features of {len(labels)} decisions as known at each")
-    frame = labels.rename(columns={"decision_time": "event_timestamp"})
-    joined = as_known(store, frame).to_df()
+    entity = workspace.entity.key
+    ordered = labels.sort_values(["decision_time", entity], kind="stable", ignore_index=True)
+    target = workspace.paths.training_set
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder, replacing(target) as temporary:
+        parts = []
+        for start in range(0, len(ordered), DECISIONS_AT_ONCE):
+            parts.append(str(Path(folder) / f"{start:012d}.parquet"))
+            _join(store, ordered.iloc[start : start + DECISIONS_AT_ONCE], entity).to_parquet(parts[-1], index=False)
+        _write(parts, temporary)
+    columns = pq.read_schema(target).names
+    return {"path": str(target), "rows": len(ordered), "features": len(columns) - labels.shape[1]}
+
+
+def _join(store: FeatureStore, labels: pd.DataFrame, entity: str) -> pd.DataFrame:
+    """``labels`` with the features known at each decision, in the order of time and key."""
+    joined = as_known(store, labels.rename(columns={"decision_time": "event_timestamp"})).to_df()
     joined = joined.rename(columns={"event_timestamp": "decision_time"})
     joined["decision_time"] = joined["decision_time"].dt.tz_localize(None)
-    joined = joined.sort_values(["decision_time", workspace.entity.key], kind="stable").reset_index(drop=True)
-    target = workspace.paths.training_set
-    with replacing(target) as temporary:
-        joined.to_parquet(temporary, index=False)
-    return {"path": str(target), "rows": len(joined), "features": joined.shape[1] - labels.shape[1]}
+    return joined.sort_values(["decision_time", entity], kind="stable", ignore_index=True)
+
+
+def _write(parts: list[str], target: Path) -> None:
+    """Put the ``parts`` one after the other; a column without gaps in one of them is typed as in those with gaps."""
+    with duckdb.connect() as engine:
+        rows = engine.read_parquet(parts, union_by_name=True)
+        rows.write_parquet(str(target), row_group_size=ROWS_OF_A_GROUP)

@@ -13,11 +13,12 @@ from credit301.domain.money import CENT
 from credit301.domain.text import Text
 from credit301.model.bundle import Manifest
 from credit301.model.scorer import Score
+from credit301.strategy.strategy import Strategy
 from serving.judge import Judgement, Loaded
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What an answer says beside what model and policy say; all of it is in the evidence."""
+    """What an answer says beside what model and strategy say; all of it is in the evidence."""
 
     decision_id: str
     workspace: str
@@ -58,8 +59,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def answer(loaded: Loaded, judged: Judgement, facts: Facts) -> Decision:
-    """The decision that ``judged`` is, made with ``loaded``."""
+def answer(loaded: Loaded, strategy: Strategy, judged: Judgement, facts: Facts) -> Decision:
+    """The decision that ``judged`` is, made with ``loaded`` by ``strategy``."""
     score, verdict, manifest = judged.score, judged.verdict, loaded.manifest
     dimensions, sources = _results(manifest, score)
     return Decision(
@@ -83,7 +84,7 @@ def answer(loaded: Loaded, judged: Judgement, facts: Facts) -> Decision:
         versions=Versions(
             model=manifest.version,
             features=manifest.feature_version,
-            policy=loaded.policy.version,
+            strategy=strategy.version,
             alias=facts.alias,
             registered=facts.registered,
         ),

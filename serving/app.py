@@ -23,7 +23,6 @@ from starlette.staticfiles import StaticFiles
 from swagger_ui_bundle import swagger_ui_path  # type: ignore[import-untyped]
 
 from credit301.errors import Credit301Error
-from credit301.evidence.archive import archive_at
 from credit301.features.freshness import FreshnessBook
 from credit301.features.windows.definition import window_sets
 from credit301.governance.audit.writer import AuditWriter
@@ -34,6 +33,7 @@ from credit301.model import promotions, stewardship
 from credit301.model.stewardship import Alias, Stewardship
 from credit301.workspace import Workspace
 from serving import errors, openapi, status
+from serving.applications import ApplicationApi
 from serving.auth import HEADER, ApiKeys
 from serving.consents import ConsentApi
 from serving.decide import Caller, DecisionFlow
@@ -48,6 +48,7 @@ from serving.permission import ConsentGate
 from serving.requests import ApplicationReader
 from serving.rules import RulesFollower
 from serving.shadow import Shadow
+from serving.strategies import StrategyBook
 from serving.wire import Command
 
 log = logging.getLogger("credit301.serving")
@@ -98,6 +99,7 @@ class Service:
         self._freshness = FreshnessBook.of(workspace)
         self._audit = AuditWriter.of(workspace)
         self._workspace = workspace
+        self._strategies = StrategyBook(workspace, self._metrics, poll_interval)
         self._rules = RulesFollower(workspace, self._metrics, poll_interval)
         hashed = self._store.gate.named
         self._models = ModelHolder(self._metrics, key, self._rules.rules.traffic, hashed.key)
@@ -121,22 +123,24 @@ class Service:
         self._shadow = Shadow(self._audit, self._metrics)
         self._lane = Lane(self._rules.rules.accept_lane, hashed, LaneLedger.of(workspace), self._metrics)
         self._flow = DecisionFlow(
-            workspace.name,
-            workspace.entity,
-            self._store,
-            self._models,
-            self._audit,
-            archive_at(workspace.paths.archive),
-            self._lane,
-            self._shadow,
+            workspace, self._store, self._models, self._strategies, self._audit, self._lane, self._shadow
         )
         example = EXAMPLE_USCC if workspace.entity.format == "uscc" else "E1"
         self._reader = ApplicationReader(key, example, subjects_type(windows, key))
-        self._consents = ConsentApi(ConsentDesk.of(workspace, self._audit), key, example)
+        consents = ConsentDesk.of(workspace, self._audit)
+        self._consents = ConsentApi(consents, key, example)
+        self._applications = ApplicationApi(
+            workspace, self._store, self._flow, consents, self._audit, self._metrics, example
+        )
         self._encode = msgspec.json.Encoder().encode
         title = f"{workspace.title.zh} {workspace.title.en}"
         document = openapi.document(
-            package_version("credit301"), title, self._reader.type, self._consents.types, self._events.types
+            package_version("credit301"),
+            title,
+            self._reader.type,
+            self._consents.types,
+            self._events.types,
+            self._applications.endpoints,
         )
         self._document = self._encode(document)
         self._page_document = self._encode(openapi.for_page(document))
@@ -153,6 +157,10 @@ class Service:
                 *(
                     Route(path, self._guard(self._consent(handler, 200)), methods=["POST"])
                     for path, handler in self._events.routes.items()
+                ),
+                *(
+                    Route(item.path, self._guard(self._consent(item.handler, item.status)), methods=[item.method])
+                    for item in self._applications.endpoints
                 ),
                 Route("/v1/model", self._guard(self._model), methods=["GET"]),
                 Route("/healthz", self._health, methods=["GET"]),
@@ -181,6 +189,8 @@ class Service:
         beside = [asyncio.create_task(follower.run()) for follower in self._followers.values()]
         beside.append(asyncio.create_task(self._shadow.run()))
         beside.append(asyncio.create_task(self._rules.run(self._apply)))
+        beside.append(asyncio.create_task(self._strategies.run()))
+        beside.append(asyncio.create_task(self._applications.run()))
         try:
             yield
         finally:
@@ -189,6 +199,7 @@ class Service:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
             await self._store.close()
+            await self._applications.close()
             self._events.close()
             self._audit.close()
 
@@ -237,7 +248,9 @@ class Service:
 
     async def _model(self, _: Request, request_id: str, __: str) -> Response:
         champion = self._followers.get(stewardship.CHAMPION)
-        return self._json(status.model_status(self._models, champion, self._rules.status), request_id)
+        return self._json(
+            status.model_status(self._models, champion, self._rules.status, self._strategies.status), request_id
+        )
 
     async def _health(self, request: Request) -> Response:
         return self._json(status.Health("ok"), _request_id(request))

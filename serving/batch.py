@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from credit301 import console
 from credit301.derive.dbt import LABELS_MODEL, feature_model_name
-from credit301.domain.policy import Outcome, Scalar
+from credit301.domain.verdict import Outcome, Scalar
 from credit301.errors import NotFound, WarehouseError
 from credit301.governance.audit.entry import Entry, Event
 from credit301.governance.audit.writer import AuditWriter
@@ -25,6 +25,7 @@ from credit301.governance.consent.records import standing
 from credit301.identity.keyed_hash import KeyedHash
 from credit301.model import bundle as bundles
 from credit301.model.scorer import NothingKnown
+from credit301.strategy.strategy import Strategy
 from credit301.workspace import Workspace
 from serving.judge import Judgement, Loaded
 
@@ -61,13 +62,14 @@ def newest_bundle(folder: Path) -> Path:
 
 
 def decide_all(
-    workspace: Workspace, loaded: Loaded, amount: Decimal, term_months: int, asking: Asking
+    workspace: Workspace, loaded: Loaded, strategy: Strategy, amount: Decimal, term_months: int, asking: Asking
 ) -> dict[str, Any]:
     """Decide on every entity that has features, no outcome to learn from, and consents; write the decisions as Parquet.
 
     Args:
         workspace: whose marts are read.
-        loaded: decides.
+        loaded: scores.
+        strategy: decides.
         amount: yuan that each is taken to ask for.
         term_months: months that each is taken to ask for.
         asking: by whose consents it is read, as the ledger has them now.
@@ -84,13 +86,13 @@ def decide_all(
     rows: list[dict[str, Any]] = []
     without_data = without_consent = 0
     with AuditWriter.of(workspace) as audit:
-        gate = _Gate(workspace, loaded, asking, audit)
+        gate = _Gate(workspace, loaded, strategy, asking, audit)
         for entity, values in _entities(workspace, loaded):
             if not gate.admits(entity, values):
                 without_consent += 1
                 continue
             try:
-                rows.append(_row(entity, loaded.judge(values, amount, term_months)))
+                rows.append(_row(entity, loaded.judge(strategy, values, amount, term_months)))
             except NothingKnown:
                 without_data += 1
     if without_consent:
@@ -101,15 +103,16 @@ def decide_all(
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), path)
     approved = [row for row in rows if row["outcome"] == Outcome.APPROVE]
-    bands = [band.name for band in loaded.policy.bands]
     return {
         "model": loaded.manifest.version,
+        "strategy": strategy.version,
         "decided": len(rows),
         "without_data": without_data,
         "without_consent": without_consent,
         "approved": len(approved),
-        "declined": len(rows) - len(approved),
-        "approved_by_band": {name: sum(row["band"] == name for row in approved) for name in bands},
+        "declined": sum(row["outcome"] == Outcome.DECLINE for row in rows),
+        "referred": sum(row["outcome"] == Outcome.REFER for row in rows),
+        "approved_by_band": {name: sum(row["band"] == name for row in approved) for name in strategy.definition.bands},
         "limits": str(sum((row["limit"] for row in approved), Decimal(0))),
         "mean_annual_rate": _mean([row["annual_rate"] for row in approved]),
         "path": str(path),
@@ -119,11 +122,14 @@ def decide_all(
 class _Gate:
     """Consent for a whole file, from the ledger itself; every entity that is read or refused is on record."""
 
-    def __init__(self, workspace: Workspace, loaded: Loaded, asking: Asking, audit: AuditWriter) -> None:
+    def __init__(
+        self, workspace: Workspace, loaded: Loaded, strategy: Strategy, asking: Asking, audit: AuditWriter
+    ) -> None:
         self._rule = ConsentRule.of(workspace)
         self._ledger = ledger_of(workspace)
         self._named = KeyedHash.from_settings(workspace.settings)
         self._loaded = loaded
+        self._indispensable = strategy.definition.indispensable
         self._asking = asking
         self._audit = audit
         self._application = f"decide_all-{uuid.uuid4()}"
@@ -138,7 +144,7 @@ class _Gate:
         now = time.time_ns() // 1000
         coverage = self._rule.cover(standings, self._loaded.plan.views, self._asking, now)
         try:
-            self._rule.require(coverage, self._loaded.indispensable)
+            self._rule.require(coverage, self._indispensable)
         except ConsentMissing:
             self._record(named, Event.REFUSED, Coverage((), coverage.withheld, ()))
             return False

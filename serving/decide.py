@@ -1,8 +1,9 @@
-"""The way of a decision: check the request, read the features, score, apply the policy, give reasons, keep evidence."""
+"""The way of a decision: check the request, read the features, score, ask the strategy, give reasons, keep evidence."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
 from datetime import UTC, datetime
@@ -12,76 +13,89 @@ from importlib.metadata import version as package_version
 import msgspec
 
 from credit301.domain.decision import Decision, Timings
-from credit301.domain.policy import Outcome
+from credit301.domain.verdict import Outcome
 from credit301.errors import AuditError, Credit301Error
 from credit301.evidence import record
-from credit301.evidence.archive import Archive
+from credit301.evidence.archive import archive_at
 from credit301.evidence.record import Evidence, LotDrawn
 from credit301.governance.audit.entry import Entry, Event
 from credit301.governance.audit.writer import AuditWriter
 from credit301.governance.consent.coverage import Asking, ConsentMissing, Coverage
 from credit301.identity.entity_key import KeyForm, normalise
 from credit301.model.stewardship import SHADOW
+from credit301.strategy.definition import Mode
+from credit301.strategy.strategy import Strategy
+from credit301.workspace import Workspace
 from serving.answer import Facts, answer
-from serving.errors import NO_MODEL, ApiError, unknown_enterprise
+from serving.errors import NO_MODEL, STRATEGY_UNFIT, ApiError, unknown_enterprise
 from serving.features import FeatureRow, OnlineStore
 from serving.judge import Judgement, Loaded
 from serving.lane import Lane, Lot
 from serving.models import ModelHolder
 from serving.shadow import Seen, Shadow
+from serving.strategies import StrategyBook
 
+log = logging.getLogger("credit301.serving")
 RELEASE = package_version("credit301")
 
 
 class Application(msgspec.Struct, frozen=True):
-    """A request for credit: the entity's key as sent, yuan, months, and by column whose windows to read beside."""
+    """A request for credit: the entity's key as sent, yuan, months, and by column whose windows to read beside.
+
+    ``product`` and ``mode`` say which strategy decides, where there are several.
+    """
 
     entity: str
     amount: Decimal
     term_months: int
     subjects: dict[str, str] = {}
+    product: str | None = None
+    mode: Mode | None = None
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who asks, by its authenticated name, and the number of its request or application."""
+    """Who asks, by its authenticated name, and the number of its request or application.
+
+    ``decision`` is the number that the decision shall have, where one is reserved for it.
+    """
 
     name: str
     application: str
+    decision: str = ""
 
 
 class DecisionFlow:
     """Decides on applications with the model in use.
 
     Args:
-        workspace: name that decisions carry.
-        form: what the workspace says about its entity's key.
+        workspace: whose applications; models and strategies that decide are kept in its archive.
         store: where features are read.
         models: holds the model in use.
+        strategies: say by which an application is decided on.
         audit: where each read, and each decision with its evidence, is recorded before it is answered.
-        archive: keeps the models that decide, so that their decisions can be made again.
         lane: draws lots among those declined for their score; ``None``: nobody is lent to by lot.
         shadow: has another model judge what was decided, afterwards.
     """
 
     def __init__(
         self,
-        workspace: str,
-        form: KeyForm,
+        workspace: Workspace,
         store: OnlineStore,
         models: ModelHolder,
+        strategies: StrategyBook,
         audit: AuditWriter,
-        archive: Archive,
         lane: Lane | None = None,
         shadow: Shadow | None = None,
     ) -> None:
-        self._audit = audit
-        self._archive = archive
-        self._lane = lane
-        self._shadow = shadow
-        self._workspace = workspace
-        self._form = form
+        self._workspace = workspace.name
+        self._form: KeyForm = workspace.entity
+        self._archive = archive_at(workspace.paths.archive)
         self._store = store
         self._models = models
+        self._strategies = strategies
+        self._audit = audit
+        self._lane = lane
+        self._shadow = shadow
 
     async def decide(self, application: Application, caller: Caller) -> Decision:
         """Decide on ``application``, by the consent that the enterprise has given to ``caller``.
@@ -90,24 +104,27 @@ class DecisionFlow:
             Refusal: the key, amount or term cannot be decided on.
             ConsentMissing: consent does not cover what is needed.
             AuditError: the read could not be recorded.
-            ApiError: no model is in use, or the store has nothing on the entity.
+            ApiError: no model is in use, no strategy applies, or the store has nothing on the entity.
             FeatureStoreError: the store cannot be read.
             ModelError: the store holds something else than the model was promoted for.
+            StrategyError: the strategy cannot be evaluated on what was read.
         """
         start = time.perf_counter_ns()
         entity = normalise(self._form, application.entity)
         loaded, alias = self._models.for_entity(entity)
         if loaded is None:
             raise ApiError(NO_MODEL)
+        strategy = self._strategies.of(caller.name, application.product, application.mode)
         # Before the store is asked: an impossible request costs nothing.
-        loaded.policy.check_request(application.amount, application.term_months)
-        await self._archived(loaded)
-        decision_id = str(uuid.uuid4())
+        strategy.product.check_request(application.amount, application.term_months)
+        if not (self._archive.has(loaded.sha256) and self._archive.has(strategy.sha256)):
+            await self._archived(loaded, strategy)
+        decision_id = caller.decision or str(uuid.uuid4())
         named = self._store.gate.named(entity)
-        row = await self._read(loaded, entity, named, caller, decision_id, application.subjects)
+        row = await self._read(loaded, strategy, entity, named, caller, decision_id, application.subjects)
         read = time.perf_counter_ns()
-        judged = loaded.judge(row.values, application.amount, application.term_months, row.windows)
-        judged, lot = await self._drawn(loaded, entity, application, judged)
+        judged = loaded.judge(strategy, row.values, application.amount, application.term_months, row.windows)
+        judged, lot = await self._drawn(loaded, strategy, entity, application, judged)
         scoring, policy, reasons = (nanoseconds // 1000 for nanoseconds in judged.nanoseconds)
         facts = Facts(
             decision_id=decision_id,
@@ -132,44 +149,49 @@ class DecisionFlow:
             ),
             decided_at=datetime.now(UTC),
         )
-        decision = answer(loaded, judged, facts)
+        decision = answer(loaded, strategy, judged, facts)
         entry = self._entry(loaded, judged, lot, caller, named, decision)
-        evidence = self._evidence(loaded, row, lot, caller, named, decision)
+        evidence = self._evidence(loaded, strategy, row, lot, caller, named, decision)
         # Records are in order: when this one is durable, so is that of the read.
         await self._audit.durable(self._audit.append(entry, evidence))
-        self._followed(entry, judged, application)
+        self._followed(entry, strategy, judged, application)
         return decision
 
-    async def _archived(self, loaded: Loaded) -> None:
-        """See to it that the model is kept before it decides.
+    async def _archived(self, loaded: Loaded, strategy: Strategy) -> None:
+        """See to it that model and strategy fit each other, and are kept, before they decide together.
 
         Raises:
-            AuditError: it cannot be kept.
+            ApiError: the strategy reads what the model's plan has not got.
+            AuditError: they cannot be kept.
         """
-        if self._archive.has(loaded.sha256):
-            return
+        there = {*loaded.plan.keys, *(name for windows in self._store.windows for name in windows.names)}
+        if missing := [key for key in strategy.features() if key not in there]:
+            log.error("the strategy %s reads what the model does not: %s", strategy.version, ", ".join(missing))
+            raise ApiError(STRATEGY_UNFIT)
         try:
             await asyncio.to_thread(self._archive.keep, loaded.scorer.bundle)
+            await asyncio.to_thread(self._archive.keep_strategy, strategy)
         except OSError as error:
-            raise AuditError(f"The model cannot be kept for replays: {type(error).__name__}.") from error
+            raise AuditError(f"Model and strategy cannot be kept for replays: {type(error).__name__}.") from error
 
     async def _drawn(
-        self, loaded: Loaded, entity: str, application: Application, judged: Judgement
+        self, loaded: Loaded, strategy: Strategy, entity: str, application: Application, judged: Judgement
     ) -> tuple[Judgement, Lot | None]:
         """``judged``, or the small loan that the lot has made of it."""
         if self._lane is None or judged.verdict.outcome is not Outcome.DECLINE:
             return judged, None
         lot = await self._lane.consider(
             entity,
-            loaded.policy,
+            strategy,
             judged.verdict,
-            probability=judged.score.probability,
+            score=judged.score.score,
             values=judged.values,
             amount=application.amount,
+            term_months=application.term_months,
         )
         if lot is None or lot.verdict is None:
             return judged, lot
-        return loaded.instead(judged, lot.verdict), lot
+        return loaded.instead(strategy, judged, lot.verdict), lot
 
     def _entry(
         self, loaded: Loaded, judged: Judgement, lot: Lot | None, caller: Caller, named: str, decision: Decision
@@ -179,6 +201,7 @@ class DecisionFlow:
             "alias": decision.versions.alias,
             "model": loaded.manifest.version,
             "registered": loaded.registry_version,
+            "strategy": decision.versions.strategy,
             "probability": judged.score.probability,
             "score": judged.score.score,
             "outcome": judged.verdict.outcome.value,
@@ -196,13 +219,21 @@ class DecisionFlow:
         )
 
     def _evidence(
-        self, loaded: Loaded, row: FeatureRow, lot: Lot | None, caller: Caller, named: str, decision: Decision
+        self,
+        loaded: Loaded,
+        strategy: Strategy,
+        row: FeatureRow,
+        lot: Lot | None,
+        caller: Caller,
+        named: str,
+        decision: Decision,
     ) -> bytes:
         """What the decision can be made again from."""
         return record.encode(
             Evidence(
                 release=RELEASE,
                 bundle=loaded.sha256,
+                strategy=strategy.sha256,
                 caller=caller.name,
                 application=caller.application,
                 values=tuple(row.values),
@@ -211,7 +242,7 @@ class DecisionFlow:
             )
         )
 
-    def _followed(self, entry: Entry, judged: Judgement, application: Application) -> None:
+    def _followed(self, entry: Entry, strategy: Strategy, judged: Judgement, application: Application) -> None:
         """Let the shadow, where there is one, judge the same later."""
         other = self._models.of(SHADOW)
         if self._shadow is None or other is None:
@@ -226,11 +257,19 @@ class DecisionFlow:
                 values=judged.values,
                 amount=application.amount,
                 term_months=application.term_months,
+                strategy=strategy,
             ),
         )
 
     async def _read(
-        self, loaded: Loaded, entity: str, named: str, caller: Caller, decision: str, subjects: dict[str, str]
+        self,
+        loaded: Loaded,
+        strategy: Strategy,
+        entity: str,
+        named: str,
+        caller: Caller,
+        decision: str,
+        subjects: dict[str, str],
     ) -> FeatureRow:
         """What consent lets this caller read, on record; refusals are recorded too."""
         asking = Asking(caller.name)
@@ -251,7 +290,7 @@ class DecisionFlow:
             )
 
         try:
-            row = await self._store.read(loaded.plan, entity, asking, loaded.indispensable, subjects)
+            row = await self._store.read(loaded.plan, entity, asking, strategy.definition.indispensable, subjects)
         except ConsentMissing as error:
             await self._audit.durable(record(Event.REFUSED, detail={**error.denied}))
             raise

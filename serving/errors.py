@@ -10,6 +10,11 @@ from http import HTTPStatus
 import msgspec
 from starlette.responses import Response
 
+from credit301.applications.database import ApplicationsBusy, ApplicationsUnavailable
+from credit301.applications.desk import BeingDecided
+from credit301.applications.states import WrongState
+from credit301.applications.store import Changed, UnknownApplication
+from credit301.applications.verification import IdentityUnavailable
 from credit301.domain.text import NOTHING, Refusal, Text
 from credit301.errors import AuditError, FeatureStoreError, ModelError
 from credit301.governance.consent.coverage import ConsentMissing
@@ -77,6 +82,24 @@ NO_MODEL = Problem(
     ),
     headers=RETRY_AFTER,
 )
+NO_STRATEGY = Problem(
+    503,
+    "no_strategy",
+    Text(zh="没有适用于该申请的授信策略。", en="No strategy decides on such an application."),
+    hint=Text(
+        zh="请在工作区 strategies/ 下配置策略（credit301 strategy check）。",
+        en="Write one below strategies/ in the workspace (credit301 strategy check).",
+    ),
+)
+STRATEGY_UNFIT = Problem(
+    503,
+    "strategy_unfit",
+    Text(zh="策略所需的特征不在当前模型中。", en="The strategy reads features that the model in use has not got."),
+    hint=Text(
+        zh="请重新训练模型，或修改策略；服务日志列出所缺特征。",
+        en="Train a model again, or change the strategy; the service's log names them.",
+    ),
+)
 STORE_DOWN = Problem(
     503,
     "features_unavailable",
@@ -108,11 +131,66 @@ CONSENT_UNAVAILABLE = Problem(
     hint=Text(zh="请重试，直到成功为止。", en="Send it again until it succeeds."),
     headers=RETRY_AFTER,
 )
+APPLICATIONS_DOWN = Problem(
+    503,
+    "applications_unavailable",
+    Text(
+        zh="申请库没有响应，或其数据表尚未建立。",
+        en="The database of applications does not answer, or has not got its tables.",
+    ),
+    hint=Text(
+        zh="启动 PostgreSQL（credit301 up）并执行 credit301 applications migrate；/v1/decisions 不受影响。",
+        en="Start PostgreSQL (credit301 up) and run credit301 applications migrate; /v1/decisions works without.",
+    ),
+    headers=RETRY_AFTER,
+)
+IDENTITY_DOWN = Problem(
+    503,
+    "identity_unavailable",
+    Text(
+        zh="身份核验服务没有响应，未作出任何结论。", en="The identity provider does not answer; nothing was concluded."
+    ),
+    hint=_LATER,
+    headers=RETRY_AFTER,
+)
+BUSY = Problem(
+    429,
+    "too_busy",
+    Text(zh="请求过多，已拒绝排队。", en="Too many requests wait already."),
+    hint=_LATER,
+    headers=RETRY_AFTER,
+)
+UNKNOWN_APPLICATION = Problem(
+    404,
+    "unknown_application",
+    Text(zh="没有此编号的申请。", en="There is no application of this number."),
+    field="application_id",
+    hint=Text(zh="请使用新建申请时返回的编号。", en="Use the number that was given when it was created."),
+)
+BEING_DECIDED = Problem(
+    409,
+    "being_decided",
+    Text(zh="另一个请求正在决策此申请。", en="Another request is deciding on this application."),
+    hint=Text(zh="请稍后查询结果。", en="Ask for it again in a moment."),
+    headers=RETRY_AFTER,
+)
+CHANGED = Problem(
+    409,
+    "changed_meanwhile",
+    Text(zh="申请刚刚被其他请求修改。", en="Another request changed the application at this moment."),
+    hint=Text(zh="请重新查询后再试。", en="Read it again, then try again."),
+)
 INTERNAL = Problem(500, "internal_error", Text(zh="服务内部错误。", en="The service failed."), hint=_LATER)
 
 
 _FAILURES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Problem], ...] = (
     (ConsentUnavailable, CONSENT_UNAVAILABLE),
+    (ApplicationsUnavailable, APPLICATIONS_DOWN),
+    (ApplicationsBusy, BUSY),
+    (UnknownApplication, UNKNOWN_APPLICATION),
+    (BeingDecided, BEING_DECIDED),
+    (Changed, CHANGED),
+    (IdentityUnavailable, IDENTITY_DOWN),
     (AuditError, UNRECORDED),
     (StoreUnreachable, STORE_DOWN),
     ((FeatureStoreError, ModelError), UNREADABLE),
@@ -169,6 +247,8 @@ def of(error: Exception, key: str) -> Problem:
     match error:
         case ApiError(problem=problem):
             return problem
+        case WrongState():
+            return Problem(409, error.code, error.text, field=error.field, hint=error.hint_text)
         case Refusal():
             return Problem(422, error.code, error.text, field=error.field, hint=error.hint_text)
         case ConsentMissing():

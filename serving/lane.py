@@ -13,12 +13,12 @@ from decimal import Decimal
 
 import msgspec
 
-from credit301.domain import policy as policies
 from credit301.domain.draw import draw
-from credit301.domain.policy import Policy, Scalar, Verdict
+from credit301.domain.verdict import Scalar, Verdict
 from credit301.errors import AuditError
 from credit301.identity.keyed_hash import KeyedHash
 from credit301.model.stewardship import AcceptLane
+from credit301.strategy.strategy import Strategy
 from serving.lane_ledger import LaneLedger
 from serving.metrics import Metrics
 
@@ -58,19 +58,20 @@ class Lane:
     async def consider(
         self,
         entity: str,
-        policy: Policy,
+        strategy: Strategy,
         declined: Verdict,
         *,
-        probability: float,
+        score: int,
         values: Mapping[str, Scalar],
         amount: Decimal,
+        term_months: int,
     ) -> Lot | None:
         """The lot of ``entity``; ``None`` where something else than the score declined it, or nothing could be lent."""
         rules = self.rules
         if rules is None:
             return None
-        verdict = policies.admit_by_lot(
-            policy, declined, most=rules.limit_per_loan, probability=probability, values=values, amount=amount
+        verdict = strategy.admit_by_lot(
+            declined, score=score, most=rules.limit_per_loan, values=values, amount=amount, term_months=term_months
         )
         if verdict is None or verdict.limit is None:
             return None

@@ -76,6 +76,27 @@ class Metrics:
         self._lots = Counter(
             "credit301_accept_lane", "Lots of those declined for their score.", ["outcome"], registry=self.registry
         )
+        self._strategies = Counter(
+            "credit301_strategies",
+            "Sets of strategies by what became of them.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self._strategies_stale = Gauge(
+            "credit301_strategies_refused",
+            "1 while the files of strategies are not the ones in use.",
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
+        self._rules = Counter(
+            "credit301_rules", "Files of rules by what became of them.", ["outcome"], registry=self.registry
+        )
+        self._rules_stale = Gauge(
+            "credit301_rules_refused",
+            "1 while the file of rules is not the one in use.",
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
         self._by_alias = Counter(
             "credit301_decisions_by_alias",
             "Decisions by the alias of the model that decided.",
@@ -121,6 +142,16 @@ class Metrics:
     def lot(self, outcome: str) -> None:
         """Count a lot of the accept lane: granted, no_money or not_drawn."""
         self._lots.labels(outcome).inc()
+
+    def rules(self, outcome: str) -> None:
+        """Count a file of rules: applied, or refused."""
+        self._rules.labels(outcome).inc()
+        self._rules_stale.set(outcome == "refused")
+
+    def strategies(self, outcome: str) -> None:
+        """Count a set of strategies: applied, or refused."""
+        self._strategies.labels(outcome).inc()
+        self._strategies_stale.set(outcome == "refused")
 
     def failed(self, code: str) -> None:
         """Count an answer other than success."""

@@ -70,7 +70,7 @@ class ModelHolder:
     Args:
         metrics: told of every change.
         entity_key: whom this service decides on.
-        traffic: which enterprises a challenger decides on.
+        traffic: which enterprises a challenger decides on; it may be replaced at any time.
         key: draws them.
     """
 
@@ -78,7 +78,7 @@ class ModelHolder:
         self._held: dict[Alias, Loaded] = {}
         self._metrics = metrics
         self._entity_key = entity_key
-        self._traffic = traffic or Traffic()
+        self.traffic = traffic or Traffic()
         self._key = key
 
     @property
@@ -92,8 +92,8 @@ class ModelHolder:
 
     def for_entity(self, entity: str) -> tuple[Loaded | None, Alias]:
         """The model that decides on ``entity``, and its alias; the same for every application while both stay."""
-        challenger, share = self._held.get(CHALLENGER), self._traffic.challenger_share
-        if challenger is not None and draw(self._key, f"challenger {self._traffic.round}", entity) < share:
+        challenger, share = self._held.get(CHALLENGER), self.traffic.challenger_share
+        if challenger is not None and draw(self._key, f"challenger {self.traffic.round}", entity) < share:
             return challenger, CHALLENGER
         return self.current, CHAMPION
 

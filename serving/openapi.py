@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from credit301.domain.decision import Decision
-from serving import auth, errors
+from serving import auth, errors, openapi_applications
+from serving.applications import Endpoint
 from serving.consents import ConsentList, ConsentState
 from serving.errors import ErrorBody
 from serving.events import EventReceipt
@@ -19,6 +20,7 @@ from serving.status import Health, ModelStatus, Readiness
 Json = dict[str, Any]
 _TEMPLATE = "#/components/schemas/{name}"
 _DECISION = "DecisionRequest"
+_APPLICATION = "ApplicationRequest"
 _KEYED: list[Json] = [{"apiKey": []}]
 
 
@@ -28,6 +30,7 @@ def document(
     application: type[msgspec.Struct],
     consents: Sequence[type[msgspec.Struct]],
     events: Mapping[str, type[msgspec.Struct]] | None = None,
+    applications: Sequence[Endpoint] = (),
 ) -> Json:
     """The document of this service.
 
@@ -37,20 +40,20 @@ def document(
         application: the struct of a request for a decision.
         consents: the structs of a grant, a withdrawal and a query of consent.
         events: the struct of some events, by path.
+        applications: the routes of applications.
     """
     posted = events or {}
+    structs = [kind for endpoint in applications for kind in (endpoint.body, endpoint.answer) if kind is not None]
     types = (
-        application, Decision, *consents, ConsentState, ConsentList, *posted.values(), EventReceipt, ErrorBody,
-        ModelStatus, Health, Readiness,
+        application, Decision, *consents, ConsentState, ConsentList, *posted.values(), EventReceipt, *structs,
+        ErrorBody, ModelStatus, Health, Readiness,
     )  # fmt: skip
     _, components = msgspec.json.schema_components(types, ref_template=_TEMPLATE)
     # A Decimal is read from a number as well as from a text, which msgspec's schema does not say.
-    amount = components[_DECISION]["properties"]["amount"]
-    kept = {name: value for name, value in amount.items() if name not in ("type", "format")}
-    components[_DECISION]["properties"]["amount"] = {
-        "anyOf": [{"type": "string", "format": "decimal"}, {"type": "number"}],
-        **kept,
-    }
+    for name in {_DECISION, _APPLICATION} & components.keys():
+        properties = components[name]["properties"]
+        kept = {key: value for key, value in properties["amount"].items() if key not in ("type", "format")}
+        properties["amount"] = {"anyOf": [{"type": "string", "format": "decimal"}, {"type": "number"}], **kept}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -65,6 +68,7 @@ def document(
         "tags": [
             {"name": "decisions", "description": "决策 / decisions"},
             {"name": "consents", "description": "授权 / consents"},
+            {"name": "applications", "description": "申请 / applications"},
             {"name": "events", "description": "行为事件 / events"},
             {"name": "operations", "description": "运行状态 / operations"},
         ],
@@ -74,6 +78,7 @@ def document(
             "/v1/consents/withdrawals": {"post": _withdraw(components)},
             "/v1/consents/queries": {"post": _query(components)},
             **{path: {"post": _post_events(components, kind.__name__)} for path, kind in posted.items()},
+            **_applications(components, applications),
             "/v1/model": {"get": _model()},
             "/healthz": {"get": _operation("health", "进程是否存活", "Whether the process is alive", Health, ())},
             "/readyz": {"get": _ready()},
@@ -171,6 +176,25 @@ def _post_events(components: Json, name: str) -> Json:
     return _takes(operation, components, name, "一批事件 / some events")
 
 
+def _applications(components: Json, endpoints: Sequence[Endpoint]) -> Json:
+    paths: Json = {}
+    for endpoint in endpoints:
+        name, does = openapi_applications.said(endpoint)
+        problems = openapi_applications.problems_of(endpoint)
+        operation = _operation(name, does.zh, does.en, endpoint.answer, problems, tag="applications")
+        operation["parameters"] = openapi_applications.parameters(endpoint)
+        operation["security"] = _KEYED
+        if endpoint.status != HTTPStatus.OK:
+            operation["responses"] = {
+                str(int(endpoint.status)): operation["responses"].pop("200"),
+                **operation["responses"],
+            }
+        if endpoint.body is not None:
+            _takes(operation, components, endpoint.body.__name__, f"{does.zh} / {does.en}")
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = operation
+    return paths
+
+
 def _takes(operation: Json, components: Json, name: str, summary: str) -> Json:
     """``operation`` behind the key, with the struct ``name`` as its body and one example made of the fields' own."""
     example = {field: schema["examples"][0] for field, schema in components[name]["properties"].items()}
@@ -215,8 +239,10 @@ _MEANING = {
     401: "缺少或无效的接口密钥 / no valid API key",
     403: "企业未授权查询所需数据源 / the enterprise has not consented to what is needed",
     404: "没有该企业的数据 / no data on this enterprise",
+    409: "当前状态不允许，或正被其他请求处理 / not possible in this state, or another request is at it",
     413: "请求体过大 / the body is too large",
     422: "字段缺失或不正确 / a field is missing or wrong",
+    429: "请求过多 / too many requests",
     503: "暂无模型、特征库或审计记录不可用 / no model, or the feature store or the audit trail is down",
 }
 
@@ -239,9 +265,9 @@ def _operation(
         responses["200"]["content"] = _content(answer)
     for status in problems:
         responses[str(status)] = {"description": _MEANING[status], "content": _content(ErrorBody)}
-        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        if status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}:
             retry = {"description": "秒 / seconds", "schema": {"type": "string"}}
-            responses["503"]["headers"] = {"Retry-After": retry}
+            responses[str(status)]["headers"] = {"Retry-After": retry}
     operation: Json = {
         "operationId": name,
         "tags": [tag],

@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 
-from credit301.domain import policy as policies
 from credit301.domain.decision import Decision
 from credit301.errors import Credit301Error
 from credit301.evidence import find
 from credit301.evidence.archive import Archive
 from credit301.evidence.record import Evidence
 from credit301.governance.audit.entry import Record
+from credit301.strategy.strategy import Strategy
 from serving.answer import Facts, answer
 from serving.judge import Loaded
 
@@ -46,13 +46,14 @@ class Replayer:
 
     Args:
         trail: folder of the audit trail.
-        archive: has the models that decided.
+        archive: has the models and strategies that decided.
     """
 
     def __init__(self, trail: Path, archive: Archive) -> None:
         self._trail = trail
         self._archive = archive
         self._loaded: dict[str, Loaded] = {}
+        self._strategies: dict[str, Strategy] = {}
 
     def replay(self, record: Record) -> Replayed:
         """Make the decision of ``record`` again."""
@@ -81,19 +82,27 @@ class Replayer:
     def _again(self, evidence: Evidence) -> Decision:
         loaded = self._model(evidence.bundle)
         decision, lot = evidence.decision, evidence.lot
-        judged = loaded.judge(evidence.values, decision.requested_amount, decision.term_months, decision.windows)
+        strategy = self._strategy(evidence.strategy)
+        judged = loaded.judge(
+            strategy, evidence.values, decision.requested_amount, decision.term_months, decision.windows
+        )
         if lot is not None and lot.granted:
-            verdict = policies.admit_by_lot(
-                loaded.policy,
+            verdict = strategy.admit_by_lot(
                 judged.verdict,
+                score=judged.score.score,
                 most=lot.most,
-                probability=judged.score.probability,
                 values=judged.values,
                 amount=decision.requested_amount,
+                term_months=decision.term_months,
             )
             if verdict is not None:
-                judged = loaded.instead(judged, verdict)
-        return answer(loaded, judged, Facts.of(decision))
+                judged = loaded.instead(strategy, judged, verdict)
+        return answer(loaded, strategy, judged, Facts.of(decision))
+
+    def _strategy(self, sha256: str) -> Strategy:
+        if sha256 not in self._strategies:
+            self._strategies[sha256] = self._archive.read_strategy(sha256)
+        return self._strategies[sha256]
 
     def _model(self, sha256: str) -> Loaded:
         if sha256 not in self._loaded:

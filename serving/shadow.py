@@ -11,10 +11,11 @@ from decimal import Decimal
 
 import msgspec
 
-from credit301.domain.policy import Scalar
+from credit301.domain.verdict import Scalar
 from credit301.errors import Credit301Error
 from credit301.governance.audit.entry import Entry, Event
 from credit301.governance.audit.writer import AuditWriter
+from credit301.strategy.strategy import Strategy
 from serving.judge import Loaded
 from serving.metrics import Metrics
 
@@ -33,6 +34,7 @@ class Seen(msgspec.Struct, frozen=True):
     values: Mapping[str, Scalar]
     amount: Decimal
     term_months: int
+    strategy: Strategy
 
 
 class Shadow:
@@ -82,7 +84,7 @@ class Shadow:
         try:
             values = [seen.values.get(key) for key in loaded.plan.keys]
             windows = {key: value for key, value in seen.values.items() if key in loaded.manifest.windows}
-            judged = loaded.judge(values, seen.amount, seen.term_months, windows)
+            judged = loaded.judge(seen.strategy, values, seen.amount, seen.term_months, windows)
         except Credit301Error as error:
             detail["problem"] = type(error).__name__
         else:

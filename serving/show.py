@@ -8,8 +8,8 @@ from typing import Any
 from credit301 import console
 from credit301.domain.money import percent, yuan
 
-_OUTCOME = {"approve": "批准 approved", "decline": "拒绝 declined"}
-_KIND = {"policy": "政策 policy", "missing_source": "无数据 no data"}
+_OUTCOME = {"approve": "批准 approved", "decline": "拒绝 declined", "refer": "转人工 referred to a person"}
+_KIND = {"policy": "策略 strategy", "missing_source": "无数据 no data"}
 _DIRECTION = {"adverse": "不利 against", "favourable": "有利 for"}
 
 _LARGE = 1000

@@ -10,8 +10,10 @@ import msgspec
 from credit301.errors import FeatureStoreError
 from credit301.model.stewardship import CHALLENGER, SHADOW
 from serving.features import OnlineStore
+from serving.followed import FollowedStatus
 from serving.judge import Loaded
 from serving.models import Follower, ModelHolder, Rejection
+from serving.strategies import StrategiesStatus
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -31,8 +33,9 @@ class Readiness(msgspec.Struct, frozen=True):
 class ModelStatus(msgspec.Struct, frozen=True):
     """The model in use (``None`` fields: there is none), and what the last look at the registry found.
 
-    ``challenger`` and ``shadow``: the versions beside the champion, if there are any.
-    ``source``: ``registry``, ``cache`` (the last good bundle from before a restart) or ``directory``.
+    ``challenger`` and ``shadow``: the versions beside the champion, if there are any. ``rules``: those in use of
+    ``strategies/models.yaml``, ``strategies``: those that decide. ``source``: ``registry``, ``cache`` (the last good
+    bundle from before a restart) or ``directory``.
     """
 
     loaded: bool
@@ -45,12 +48,13 @@ class ModelStatus(msgspec.Struct, frozen=True):
     features: int
     sources: list[str]
     metrics: dict[str, Any]
-    policy_version: str | None
     challenger: str | None
     shadow: str | None
     registry_problem: str
     registry_checked_at: datetime | None
     rejected: Rejection | None
+    rules: FollowedStatus
+    strategies: StrategiesStatus
 
 
 async def readiness(store: OnlineStore, models: ModelHolder) -> Readiness:
@@ -68,7 +72,9 @@ def _version(loaded: Loaded | None) -> str | None:
     return loaded.manifest.version if loaded else None
 
 
-def model_status(models: ModelHolder, champion: Follower | None) -> ModelStatus:
+def model_status(
+    models: ModelHolder, champion: Follower | None, rules: FollowedStatus, strategies: StrategiesStatus
+) -> ModelStatus:
     """What is in use now."""
     loaded = models.current
     manifest = loaded.manifest if loaded else None
@@ -83,10 +89,11 @@ def model_status(models: ModelHolder, champion: Follower | None) -> ModelStatus:
         features=len(loaded.plan.keys) if loaded else 0,
         sources=list(loaded.plan.views) if loaded else [],
         metrics=manifest.metrics if manifest else {},
-        policy_version=loaded.policy.version if loaded else None,
         challenger=_version(models.of(CHALLENGER)),
         shadow=_version(models.of(SHADOW)),
         registry_problem=champion.problem if champion else "",
         registry_checked_at=champion.checked_at if champion else None,
         rejected=champion.rejected if champion else None,
+        rules=rules,
+        strategies=strategies,
     )

@@ -44,12 +44,17 @@ def decide(
         bool,
         typer.Option(help="First record a (simulated) enterprise's consent. 先登记（模拟企业的）授权。"),
     ] = False,
+    count: Annotated[
+        int, typer.Option(min=1, help="Ask for so many sample enterprises, and count outcomes. 批量请求抽样企业。")
+    ] = 1,
 ) -> dict[str, Any]:
-    """请求一次授信决策。Ask the running endpoint for one decision and print it."""
+    """请求授信决策。Ask the running endpoint for a decision and print it, or for many and count them."""
     from serving.client import ask, grant
     from serving.show import show
 
-    applicant = entity or sample(workspace)
+    if count > 1:
+        return _decide_many(workspace, sample(workspace, count), amount, term, port, grant_consent=grant_consent)
+    applicant = entity or sample(workspace)[0]
     if grant_consent:
         consent = grant(workspace, applicant, port or workspace.settings.serving_port)
         console.say(f"已登记申请企业的授权 · the applicant's consent is recorded: {consent['consent_id']}")
@@ -57,6 +62,25 @@ def decide(
     decision = ask(workspace, applicant, amount, term, port or workspace.settings.serving_port)
     show(decision)
     return {"decision_id": decision["decision_id"], "outcome": decision["outcome"]}
+
+
+def _decide_many(
+    workspace: Workspace, applicants: list[str], amount: str, term: int, port: int | None, *, grant_consent: bool
+) -> dict[str, Any]:
+    from collections import Counter
+
+    from serving.client import ask, grant
+
+    address = port or workspace.settings.serving_port
+    outcomes: Counter[str] = Counter()
+    by_alias: Counter[str] = Counter()
+    for applicant in applicants:
+        if grant_consent:
+            grant(workspace, applicant, address)
+        decision = ask(workspace, applicant, amount, term, address)
+        outcomes[decision["outcome"]] += 1
+        by_alias[decision["versions"]["alias"]] += 1
+    return {"decisions": len(applicants), **outcomes, "by_alias": dict(by_alias)}
 
 
 def decide_all(
@@ -77,15 +101,18 @@ def decide_all(
     """对没有履约历史的企业批量决策。Decide on every entity that has features and no outcome to learn from."""
     from credit301.governance.consent.coverage import Asking
     from credit301.model.bundle import read
+    from credit301.strategy.folder import find
     from serving.batch import decide_all as run
     from serving.batch import newest_bundle
     from serving.judge import Loaded
 
     loaded = Loaded(read(bundle or newest_bundle(workspace.paths.bundles)), source="directory")
-    product = loaded.policy.product
+    strategy = find(workspace)
+    product = strategy.product
     return run(
         workspace,
         loaded,
+        strategy,
         product.maximum_amount if amount is None else yuan_of(amount),
         term or product.maximum_term_months,
         Asking(grantee),
@@ -104,8 +131,8 @@ def yuan_of(text: str) -> Decimal:
         raise ConfigError(f"{text!r} is not an amount.", hint="Give yuan, such as 200000.00.") from error
 
 
-def sample(workspace: Workspace) -> str:
-    """Key of an applicant: of those whose outcome is not known yet, one that the most sources have data on.
+def sample(workspace: Workspace, count: int = 1) -> list[str]:
+    """Keys of at most ``count`` applicants without a known outcome, first those whom the most sources have data on.
 
     Raises:
         NotFound: no feature mart has been built.
@@ -124,15 +151,15 @@ def sample(workspace: Workspace) -> str:
     rows = " union all ".join(f'select distinct "{key}" as key from read_parquet(?)' for _ in there)
     labels = workspace.paths.mart(LABELS_MODEL)
     unknown = f'where key not in (select "{key}" from read_parquet(?))' if labels.is_file() else ""
-    query = f"select key from ({rows}) {unknown} group by key order by count(*) desc, md5(key) limit 1"
+    query = f"select key from ({rows}) {unknown} group by key order by count(*) desc, md5(key) limit {int(count)}"
     files = [str(path) for path in (*there, labels) if path.is_file()]
     try:
         with duckdb.connect() as connection:
-            found = connection.execute(query, files).fetchone()
+            found = connection.execute(query, files).fetchall()
     except duckdb.Error as error:
         raise SourceError(
             f"The feature marts cannot be read: {error}.", hint="Build them again: credit301 build."
         ) from error
-    if found is None:
+    if not found:
         raise NotFound("The feature marts are empty.", hint="Pull and build first: credit301 pull, credit301 build.")
-    return str(found[0])
+    return [str(row[0]) for row in found]

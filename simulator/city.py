@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from credit301.errors import NotFound, SourceError
+from credit301.errors import ConfigError, NotFound, SourceError
+from credit301.files import write_atomically
 from simulator.columns import money
 from simulator.config import SECONDS_PER_DAY, TAIL_DAYS, CityConfig
 from simulator.schema import SCHEMAS, SEQUENCE
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 MANIFEST = "manifest.json"
+CLOCK = "clock.json"
 BEGIN_ANEW = (
     "What was pulled from it does not fit another one: `make clean` clears the home, and `make demo` begins anew. "
     "`credit301 simulate --force` replaces the city alone. "
@@ -281,6 +283,31 @@ def read_manifest(directory: Path) -> dict[str, Any]:
             hint=BEGIN_ANEW,
         )
     return manifest
+
+
+def clock_of(directory: Path) -> datetime:
+    """The city's time: the end of its history, or what it was moved on to. Raises as :func:`read_manifest` does."""
+    end = datetime.fromisoformat(read_manifest(directory)["end"])
+    path = directory / CLOCK
+    return msgspec.json.decode(path.read_bytes(), type=datetime) if path.exists() else end
+
+
+def move_clock(directory: Path, moment: datetime) -> datetime:
+    """Let it be ``moment`` in the city, and return the latest that it can be: until then records were made.
+
+    Raises:
+        ConfigError: it is earlier than the city's time, or later than records were made for.
+        NotFound: there is no city.
+    """
+    now = clock_of(directory)
+    last = datetime.fromisoformat(read_manifest(directory)["end"]) + timedelta(days=TAIL_DAYS)
+    if not now <= moment <= last:
+        raise ConfigError(
+            f"It is {now:%Y-%m-%d} in the city, and its records end on {last:%Y-%m-%d}; asked for: {moment:%Y-%m-%d}.",
+            hint="Time goes on only; a city with a longer history: credit301 simulate --months N.",
+        )
+    write_atomically(directory / CLOCK, moment.isoformat())
+    return last
 
 
 def sample_applicants(city: City, count: int, seed: int = 0) -> pa.Table:

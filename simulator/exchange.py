@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from credit301.errors import SourceError
-from simulator.city import read_manifest
+from simulator.city import clock_of, read_manifest
 from simulator.faults import Faults, Transient
 from simulator.pages import START, Page, cursor_text, read_cursor, serve
 from simulator.schema import OWNERS
@@ -61,7 +61,7 @@ class Tokens:
 class Exchange:
     """The state behind the routes: streams, clock, and how often each request failed in a row.
 
-    `as_of` (local time) holds the clock earlier than the end of the history.
+    `as_of` (local time) holds the clock elsewhere than where the city's own is.
     """
 
     directory: Path
@@ -78,7 +78,7 @@ class Exchange:
         """Open the city. Raises NotFound where there is none."""
         manifest = read_manifest(self.directory)
         self.city = manifest["fingerprint"]
-        self.clock = _seconds(self.as_of or datetime.fromisoformat(manifest["end"]))
+        self.clock = _seconds(self.as_of or clock_of(self.directory))
         self.days = round(manifest["config"]["months"] * 30.44)
         self.streams = {name: Stream(self.directory / f"{name}.parquet") for names in OWNERS.values() for name in names}
 

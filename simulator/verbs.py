@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from credit301.workspace import Workspace
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 CITY = "city"
 
@@ -79,6 +82,58 @@ def simulate(
     return manifest
 
 
+def advance(
+    workspace: Workspace,
+    days: Annotated[int, typer.Option(help="Days to let pass. 推进的天数。", min=0)] = 0,
+    to: Annotated[str, typer.Option(metavar="DATE", help="Or the day that it shall be. 或推进到的日期。")] = "",
+) -> dict[str, Any]:
+    """推进模拟城市的时间，其后的记录与还款结果可被拉取。Let time pass in the simulated city, which brings new outcomes.
+
+    Raises:
+        ConfigError: `to` is no ISO time, lies in the past, or beyond what records were made for.
+        NotFound: no city was made yet.
+        SourceError: the exchange answers, but does not follow.
+    """
+    from datetime import datetime, timedelta
+
+    from credit301 import console
+    from credit301.errors import ConfigError
+    from simulator.city import clock_of, move_clock
+
+    directory = city_directory(workspace)
+    before = clock_of(directory)
+    try:
+        moment = datetime.fromisoformat(to) if to else before + timedelta(days=days)
+    except ValueError as error:
+        raise ConfigError(f"--to {to!r} is no ISO time.", hint="For example 2026-11-30.") from error
+    last = move_clock(directory, moment)
+    told = _tell_exchange(workspace, moment)
+    console.say(f"模拟城市时间 {before:%Y-%m-%d} -> {moment:%Y-%m-%d} · the city's time; records end {last:%Y-%m-%d}")
+    return {"from": before.isoformat(), "to": moment.isoformat(), "exchange_told": told}
+
+
+def _tell_exchange(workspace: Workspace, moment: datetime) -> bool:
+    """Move the clock of the exchange that runs; false where none does: it looks at the city's when it starts."""
+    import httpx
+
+    from credit301.errors import SourceError
+
+    settings = workspace.settings
+    try:
+        answer = httpx.post(
+            f"{settings.exchange_address()}/admin/clock",
+            json={"as_of": moment.isoformat()},
+            headers={"Authorization": f"Bearer {settings.secret('exchange_admin_token')}"},
+            timeout=10.0,
+            trust_env=False,
+        )
+    except httpx.TransportError:
+        return False
+    if answer.is_error:
+        raise SourceError(f"The exchange does not follow: {answer.status_code} {answer.text[:200]}.")
+    return True
+
+
 def _own_directory(drops: Path) -> Path:
     """The directory for deliveries, absolute: it is replaced as a whole, so ConfigError where other files are in it."""
     from credit301.errors import ConfigError
@@ -97,7 +152,7 @@ def exchange(
         Literal["none", "demo"], typer.Option(help="Faults to inject: none, or small rates of all. 注入故障。")
     ] = "demo",
     as_of: Annotated[
-        str, typer.Option(help="ISO time to hold the clock at, instead of the end of the history. 截止时间。")
+        str, typer.Option(help="ISO time to hold the clock at, instead of the city's own. 截止时间。")
     ] = "",
 ) -> None:
     """Serve the city as a government data exchange and a bank, until interrupted (启动模拟的数据交换平台).
@@ -126,3 +181,23 @@ def exchange(
     address = port or settings.exchange_port
     console.say(f"exchange on http://{settings.host}:{address} (faults: {faults})")
     uvicorn.run(app, host=settings.host, port=address, log_level="warning", timeout_graceful_shutdown=2)
+
+
+def identity_provider(
+    workspace: Workspace,
+    port: Annotated[int, typer.Option(help="Port; 0 takes the configured one. 端口，0 为默认。", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Of its lots and codes. 随机种子。")] = 301,
+    perfect: Annotated[bool, typer.Option("--perfect", help="Answer at once and never fail. 无延迟、无失败。")] = False,
+) -> None:
+    """Verify telephones and faces of people who do not exist, until interrupted (启动模拟的身份核验服务)."""
+    import uvicorn
+
+    from credit301 import console
+    from simulator.identity_provider import Behaviour, Provider
+
+    settings = workspace.settings
+    behaviour = Behaviour.perfect() if perfect else Behaviour()
+    provider = Provider(settings.secret("identity_token"), behaviour, seed)
+    address = port or settings.identity_port
+    console.say(f"identity provider on http://{settings.host}:{address}")
+    uvicorn.run(provider.app(), host=settings.host, port=address, log_level="warning", timeout_graceful_shutdown=2)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import expit, ndtri
 
-from credit301.model.additive import Additive, AdditiveSpec, Curve, Levels, design
+from credit301.model.additive import ROWS_AT_ONCE, Additive, AdditiveSpec, Curve, Levels, design
 from credit301.model.bounded import solve
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class FittedAdditive:
     sums: np.ndarray
     keys: tuple[str, ...]
 
+    @cached_property
     def model(self) -> Additive:
         """The model ready to run on vectors in the order of ``keys``."""
         return Additive(self.spec, self.sums, self.keys)
@@ -50,14 +52,11 @@ def keys(spec: ModelSpec) -> tuple[str, ...]:
 
 
 def fit(matrix: np.ndarray, labels: np.ndarray, spec: ModelSpec, penalty: float = PENALTY) -> FittedAdditive | None:
-    """Fit on all rows of ``matrix``, shape (rows, inputs) as :func:`training.submodels.encode` makes it.
+    """Fit on all rows of ``matrix``, shape (rows, inputs) as :func:`training.frames.encode` makes it.
 
     Returns:
         ``None`` where no column varies.
     """
-    if len(matrix) > MOST_ROWS:
-        chosen = np.linspace(0, len(matrix) - 1, MOST_ROWS).astype(np.intp)
-        matrix, labels = matrix[chosen], labels[chosen]
     columns = _columns(matrix, spec)
     if columns.width == 1:
         return None
@@ -73,7 +72,7 @@ def logits(fitted: FittedAdditive, matrix: np.ndarray) -> np.ndarray:
     views = np.array([key.partition(":")[0] for key in fitted.keys])
     known = ~np.isnan(matrix)
     present = {name: known[:, views == name].any(axis=1) for name in dict.fromkeys(views.tolist())}
-    return fitted.model().batch(matrix, present)
+    return fitted.model.batch(matrix, present)
 
 
 def _sums(table: np.ndarray, labels: np.ndarray, columns: AdditiveSpec, penalty: float) -> np.ndarray:
@@ -91,7 +90,7 @@ def _sums(table: np.ndarray, labels: np.ndarray, columns: AdditiveSpec, penalty:
     for _ in range(MOST_STEPS):
         probability = expit(z)
         spread = np.maximum(probability * (1 - probability), 1e-6)
-        gram = table.T @ (table * spread[:, None])
+        gram = _squares(table, spread)
         target = table.T @ (spread * z + labels - probability)
         gram[np.diag_indices_from(gram)] += ridge
         found = solve(gram, target, signs, weights != 0)
@@ -107,6 +106,13 @@ def _sums(table: np.ndarray, labels: np.ndarray, columns: AdditiveSpec, penalty:
         if before - loss < CONVERGED * max(1.0, before):
             break
     return np.column_stack([gram, target])
+
+
+def _squares(table: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """``table.T @ diag(weights) @ table``, some rows at a time: no second table."""
+    starts = range(0, len(table), ROWS_AT_ONCE)
+    parts = ((table[i : i + ROWS_AT_ONCE], weights[i : i + ROWS_AT_ONCE, None]) for i in starts)
+    return np.asarray(sum(rows.T @ (rows * spread) for rows, spread in parts))
 
 
 def _loss(z: np.ndarray, labels: np.ndarray, weights: np.ndarray, ridge: np.ndarray) -> float:

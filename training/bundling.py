@@ -1,4 +1,4 @@
-"""A fitted model as a bundle: the feature plan of the contracts, models, stack, calibration, reasons, policy."""
+"""A fitted model as a bundle: the feature plan of the contracts, models, stack, calibration, reasons."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from credit301.model.bundle import (
     Term,
     ViewSpec,
 )
-from credit301.model.policy_file import PLACE, load_policy
+from credit301.strategy.folder import folders, load_all
 
 if TYPE_CHECKING:
     from credit301.contracts.model import Contract
     from credit301.contracts.model import Text as ContractText
     from credit301.workspace import Workspace
+    from training.dataset import Categories
     from training.fitting import FittedEnsemble
-    from training.submodels import Categories
 
 COLUMNS, SUMS = "models/additive.json", "models/additive.npy"
 
@@ -44,7 +44,7 @@ def assemble(
     version: str,
     created_at: str,
     metrics: dict[str, Any] | None = None,
-    policy: dict[str, Any] | None = None,
+    cut_off: float | None = None,
 ) -> tuple[Manifest, dict[str, bytes]]:
     """The manifest (without hashes) and files of ``fitted``, ready for :func:`credit301.model.bundle.write`.
 
@@ -55,7 +55,7 @@ def assemble(
         version: name of the bundle.
         created_at: ISO time.
         metrics: what the evaluation found.
-        policy: as :func:`read_policy` reads it; a model that is only evaluated needs none.
+        cut_off: as :func:`highest_cut_off` reads it; a model that is only evaluated needs none.
     """
     contracts = workspace.featured()
     files = {_model_file(source.model.spec.name): source.model.text.encode("utf-8") for source in fitted.sources}
@@ -84,7 +84,7 @@ def assemble(
         scale=Scale(),
         reasons={f"{c.name}:{f.name}": _reason(f) for c in contracts for f in c.features},
         dimensions={name: _text(text) for name, text in workspace.definition.dimensions.items()},
-        policy=policy or {},
+        cut_off=cut_off,
         metrics=metrics or {},
         feature_version=feature_version(workspace),
         windows=window_names(workspace),
@@ -111,15 +111,15 @@ def in_memory(manifest: Manifest, files: dict[str, bytes]) -> Bundle:
     return Bundle(manifest=manifest, files=files, sha256="")
 
 
-def read_policy(workspace: Workspace) -> dict[str, Any]:
-    """The workspace's policy as JSON values; empty where it has none (it then scores, but decides nothing).
+def highest_cut_off(workspace: Workspace) -> float | None:
+    """The highest probability that a strategy of the workspace lets pass; ``None`` where it has no strategy.
 
     Raises:
-        ContractError: the file is not a policy, or reads what there is not; the message names file and line.
+        ContractError, StrategyError: a strategy does not hold, or reads what there is not; the message names the place.
     """
-    if not (workspace.directory / PLACE).is_file():
-        return {}
-    return load_policy(workspace).model_dump(mode="json")
+    if not folders(workspace):
+        return None
+    return max(strategy.definition.cut_off for strategy in load_all(workspace))
 
 
 def feature_version(workspace: Workspace) -> str:

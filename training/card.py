@@ -80,7 +80,11 @@ def _content(workspace: Workspace, version: Version) -> dict[str, Any]:
         "measured": metrics.measure(tested.labels, tested.probability),
         "tested": tested,
         "models": [
-            [_name(model), LEVELS[model["level"]], *(model[name] for name in ("auc", "auc_spread", "ks", "brier"))]
+            [
+                _name(model),
+                f"{LEVELS[model['level']]} {model['level']}",
+                *(model[name] for name in ("auc", "auc_spread", "ks", "brier")),
+            ]
             for model in models.get("models", [])
         ],
         "plots": _plots(version, tested),

@@ -17,6 +17,8 @@ from training.metrics import Metrics
 from training.weighted import corrected
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from credit301.workspace import Workspace
     from training.versions import Version
 
@@ -92,6 +94,7 @@ def compare(workspace: Workspace, a: str, b: str) -> Comparison:
     if len(np.unique(labels)) < CLASSES:
         raise ModelError("The outcomes known are all alike.", hint="Wait for more outcomes.")
     first, last = data.span(chosen)
+    outcomes = decided.outcomes(workspace, data)
     return Comparison(
         a=one,
         b=other,
@@ -107,7 +110,7 @@ def compare(workspace: Workspace, a: str, b: str) -> Comparison:
         difference=float(np.abs(p[:, 0] - p[:, 1]).mean()),
         psi=stability.psi(p[:, 0], p[:, 1]),
         swaps=_swaps(labels, p[:, 0] <= versions.cut_off(one.bundle), p[:, 1] <= versions.cut_off(other.bundle)),
-        live=_live(decided.with_outcomes(workspace, decided.decisions(workspace), data), one, other),
+        live=_live((decided.with_outcomes(frame, outcomes) for _, frame in decided.by_month(workspace)), one, other),
     )
 
 
@@ -155,25 +158,32 @@ def _swaps(labels: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[Swap, ...]
     )
 
 
-def _live(made: pd.DataFrame, a: Version, b: Version) -> dict[str, Any]:
-    """What the endpoint recorded where one decided and the other shadowed it."""
+def _live(months: Iterable[pd.DataFrame], a: Version, b: Version) -> dict[str, Any]:
+    """What the endpoint recorded where one decided and the other shadowed it; one month is in memory at a time."""
     pair = {a.number, b.number}
-    chosen = made[[{x, y} == pair for x, y in zip(made["registered"], made["shadow_registered"], strict=True)]]
-    if chosen.empty:
+    count, same, apart, known = 0, 0, 0.0, [decided.empty()]
+    for frame in months:
+        of_both = frame["registered"].isin(pair) & frame["shadow_registered"].isin(pair)
+        chosen = frame[of_both & (frame["registered"] != frame["shadow_registered"])]
+        count += len(chosen)
+        same += int(chosen["outcome"].eq(chosen["shadow_outcome"]).sum())
+        apart += float((chosen["probability"] - chosen["shadow_probability"]).abs().sum())
+        known.append(chosen[chosen[LABEL].notna()])
+    if not count:
         return {"decisions": 0}
-    agrees = chosen["outcome"].eq(chosen["shadow_outcome"])
+    both = pd.concat([part for part in known if len(part)] or known[:1])
     return {
-        "decisions": len(chosen),
-        "same_outcome": round(float(agrees.mean()), 6),
-        "mean_difference": round(float((chosen["probability"] - chosen["shadow_probability"]).abs().mean()), 6),
-        "outcomes": int(chosen[LABEL].notna().sum()),
-        **_weighted(chosen, a, b),
+        "decisions": count,
+        "same_outcome": round(same / count, 6),
+        "mean_difference": round(apart / count, 6),
+        "outcomes": len(both),
+        **_weighted(both, a, b),
     }
 
 
 def _weighted(chosen: pd.DataFrame, a: Version, b: Version) -> dict[str, float]:
     """AUC and Brier of both on the outcomes of these decisions, weighted to all who were scored; empty without them."""
-    known = chosen[chosen[LABEL].notna() & (chosen["propensity"] > 0)]
+    known = chosen[chosen["propensity"] > 0]
     found: dict[str, float] = {}
     for name, version in (("a", a), ("b", b)):
         own = known["probability"].where(known["registered"] == version.number, known["shadow_probability"])

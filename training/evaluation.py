@@ -9,6 +9,7 @@ the other folds (nested), measures are means over the repeats, and the model tha
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -20,18 +21,20 @@ from threadpoolctl import threadpool_limits
 from credit301.errors import ModelError
 from credit301.model.scorer import Scorer
 from training import baselines, bundling, fitting, metrics
-from training.dataset import TrainingSet
+from training.dataset import Categories, TrainingSet, evenly
 from training.ensemble import neutral
-from training.frames import matrix
+from training.frames import columns, matrix
 from training.metrics import Metrics
 from training.scorecard import SCORECARD, scorecard
 from training.specs import ModelSpec, column
 from training.splits import Fold, Plan
-from training.submodels import CLASSES, MANY_ROWS, Categories, categories_of
+from training.submodels import CLASSES, MANY_ROWS
 from training.subsets import Subset, probability, subsets
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+
+    from distributed import Client
 
     from credit301.workspace import Workspace
     from training.fitting import FittedEnsemble
@@ -41,8 +44,12 @@ Scored = dict[tuple[str, str], np.ndarray]
 
 ENSEMBLE = "ensemble"
 LEVELS = ("source", "dimension", "ensemble", "baseline")
-REDUCED, PEER = "reduced", "peer"
-"""Levels of :data:`Scored` for subsets of the sources, named by those that are there: the ensemble's, the peer's."""
+REDUCED, PEER, LOOKED_AT = "reduced", "peer", "looked_at"
+"""Levels of :data:`Scored` for subsets of the sources, named by those that are there: the ensemble's, the peer's; and
+1 for the rows on which they were measured."""
+
+MOST_REDUCED, MOST_RETRAINED = 20_000, 200_000
+"""Test rows on which subsets of the sources are measured, and training rows up to which peers are trained for them."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +107,15 @@ def evaluate(
     *,
     threads: int,
     tuned: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    cluster: Client | None = None,
 ) -> Evaluation:
-    """Fit and measure sub-models, dimensions, ensemble and baselines on ``data`` as ``plan`` says."""
+    """Fit and measure sub-models, dimensions, ensemble and baselines on ``data`` as ``plan`` says.
+
+    Trees are grown here, or on a ``cluster``.
+    """
     # On small matrices the threads of BLAS and OpenMP spend their time waiting for one another (30 times slower here).
     with threadpool_limits(threads if len(data) >= MANY_ROWS else 1):
-        return _evaluate(workspace, data, plan, specs, threads, tuned)
+        return _evaluate(workspace, data, plan, specs, threads, tuned, cluster)
 
 
 def _evaluate(
@@ -114,15 +125,17 @@ def _evaluate(
     specs: tuple[ModelSpec, ...],
     threads: int,
     tuned: Mapping[str, Mapping[str, Any]],
+    cluster: Client | None,
 ) -> Evaluation:
+    fit = partial(fitting.fit, plan=plan, specs=specs, threads=threads, tuned=tuned, cluster=cluster)
     repeats: list[Scored] = []
     shipped = None
     for folds in plan.repeats:
         scored: Scored = {}
         for fold in folds:
-            shipped = fitting.fit(data, fold.train, plan, specs, threads=threads, tuned=tuned)
+            shipped = fit(data, fold.train)
             parts = _score(workspace, data, fold, shipped)
-            whole, trees = baselines.one_lightgbm(data, fold, plan, specs, threads=threads)
+            whole, trees = baselines.one_lightgbm(data, fold, plan, specs, threads=threads, cluster=cluster)
             parts["baseline", baselines.ONE_LIGHTGBM] = whole
             parts["baseline", baselines.LOGISTIC] = baselines.logistic(data, fold, specs, plan.seed)
             parts["baseline", SCORECARD] = scorecard(data, fold, specs)
@@ -133,7 +146,7 @@ def _evaluate(
         repeats.append(scored)
     learnt = np.arange(len(data)) if plan.nested else plan.repeats[0][0].train
     if plan.nested or shipped is None:
-        shipped = fitting.fit(data, learnt, plan, specs, threads=threads, tuned=tuned)
+        shipped = fit(data, learnt)
     # A row on which the shipped sources know nothing is not scored, in production neither.
     rows = np.flatnonzero(~np.isnan(np.vstack([scored["ensemble", ENSEMBLE] for scored in repeats])).any(axis=0))
     labels = data.labels[rows]
@@ -159,6 +172,8 @@ def _table_of_reduced(scored: Scored, rows: np.ndarray, labels: np.ndarray, rate
         values = scored[level, name][rows]
         return float(roc_auc_score(labels, np.where(np.isnan(values), rate, values)))
 
+    seen = scored[LOOKED_AT, ""][rows] == 1
+    rows, labels = rows[seen], labels[seen]
     found = ((name, auc(REDUCED, name)) for level, name in scored if level == REDUCED)
     return tuple(Reduced(tuple(name.split()), value, auc(PEER, name)) for name, value in found if value is not None)
 
@@ -173,25 +188,43 @@ def _reduced(
     seed: int,
     threads: int,
 ) -> Scored:
-    """Probabilities on the test rows with every subset of the sources, and of the peer without each of them."""
+    """Probabilities on the test rows with every subset of the sources, and of the peer without each of them.
+
+    Of many test rows some are looked at, evenly spaced. On many training rows there is no peer, which would have to be
+    trained once for each source.
+    """
     specs = {source.model.spec.name: source.model.spec for source in fitted.sources}
-    scorer, vectors = _scorer(workspace, data, fold, fitted)
-    result: Scored = {}
+    scorer = _scorer(workspace, data, fold, fitted)
+    some = Fold(fold.train, evenly(fold.test, MOST_REDUCED))
+    vectors = np.vstack([vectors for _, vectors in _vectors(data, scorer, some.test)])
+    result: Scored = {(LOOKED_AT, ""): np.isin(fold.test, some.test).astype(float)}
+
+    def put(level: str, name: str, values: np.ndarray) -> None:
+        result[level, name] = np.full(len(fold.test), np.nan)
+        result[level, name][np.searchsorted(fold.test, some.test)] = values
+
     for kept in subsets(tuple(specs)):
         name = " ".join(kept)
-        result[REDUCED, name] = probability(scorer, vectors, kept)
-        if len(kept) == len(specs) - 1:
+        put(REDUCED, name, probability(scorer, vectors, kept))
+        if len(kept) == len(specs) - 1 and len(fold.train) <= MOST_RETRAINED:
             others = tuple(specs[source] for source in kept)
-            result[PEER, name] = baselines.retrained(data, fold, others, trees=trees, seed=seed, threads=threads)
+            put(PEER, name, baselines.retrained(data, some, others, trees=trees, seed=seed, threads=threads))
     return result
 
 
-def _scorer(workspace: Workspace, data: TrainingSet, fold: Fold, fitted: FittedEnsemble) -> tuple[Scorer, np.ndarray]:
-    """The scorer of ``fitted``, and the test rows as it reads them."""
+def _scorer(workspace: Workspace, data: TrainingSet, fold: Fold, fitted: FittedEnsemble) -> Scorer:
+    """The scorer of ``fitted``."""
     categories = _categories(workspace, data, fold.train)
     manifest, files = bundling.assemble(workspace, fitted, categories, version="-", created_at="-")
-    scorer = Scorer(bundling.in_memory(manifest, files))
-    return scorer, matrix(scorer, data.frame.iloc[fold.test])
+    return Scorer(bundling.in_memory(manifest, files))
+
+
+def _vectors(data: TrainingSet, scorer: Scorer, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """``rows`` as the ``scorer`` reads them, some at a time: their numbers, and a matrix."""
+    there = set(data.feature_names)
+    names = [name for name in columns(scorer.plan) if name in there]
+    for numbers, frame in data.batches(names, rows):
+        yield numbers, matrix(scorer, frame)
 
 
 def _model(
@@ -216,7 +249,15 @@ def _score(workspace: Workspace, data: TrainingSet, fold: Fold, fitted: FittedEn
     A source that has no data on a row says there what it says on average, and a dimension what its stack makes of
     absence, so that every model is measured on the same rows.
     """
-    scorer, vectors = _scorer(workspace, data, fold, fitted)
+    scorer = _scorer(workspace, data, fold, fitted)
+    found: dict[tuple[str, str], list[np.ndarray]] = {}
+    for _, vectors in _vectors(data, scorer, fold.test):
+        for key, values in _score_batch(scorer, vectors, fitted).items():
+            found.setdefault(key, []).append(values)
+    return {key: np.concatenate(values) for key, values in found.items()}
+
+
+def _score_batch(scorer: Scorer, vectors: np.ndarray, fitted: FittedEnsemble) -> Scored:
     known = scorer.known(vectors)
     result: Scored = {}
 
@@ -239,4 +280,4 @@ def _score(workspace: Workspace, data: TrainingSet, fold: Fold, fitted: FittedEn
 def _categories(workspace: Workspace, data: TrainingSet, rows: np.ndarray) -> Categories:
     """Known values of every categorical feature of the plan, from the rows that are learnt from."""
     names = [column(c.name, f.name) for c in workspace.featured() for f in c.features if f.kind == "category"]
-    return categories_of(data.frame.iloc[rows], names)
+    return data.categories(names, rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -12,13 +13,16 @@ from credit301.errors import ModelError
 from credit301.model.bundle import Calibration
 from training import additive, calibration, ensemble, submodels
 from training.additive import FittedAdditive
-from training.dataset import TrainingSet
+from training.dataset import TrainingSet, evenly
+from training.frames import encode
 from training.specs import ModelSpec, pooled_spec
-from training.splits import Fold, Plan, inner_folds
-from training.submodels import Fitted, categories_of, encode
+from training.splits import Fold, Plan, inner_folds, joined
+from training.submodels import Fitted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from distributed import Client
 
 ADDITIVE = "additive"
 
@@ -78,19 +82,24 @@ def fit(
     *,
     threads: int,
     tuned: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    cluster: Client | None = None,
 ) -> FittedEnsemble:
-    """Fit on ``rows`` of ``data`` only; nothing is learnt from any other row. ``tuned`` changes sub-models' parameters.
+    """Fit on ``rows`` of ``data`` only; nothing is learnt from any other row.
+
+    ``tuned`` changes sub-models' parameters. Trees are grown here, or on a ``cluster``.
 
     Raises:
         ModelError: no source has enough outcomes.
     """
     folds = inner_folds(data, rows, plan)
-    tried = {
-        spec.name: submodels.fit(
-            data, rows, folds, spec, seed=plan.seed, threads=threads, changed=tuned.get(spec.name, {})
-        )
-        for spec in specs
-    }
+
+    def fit_one(spec: ModelSpec) -> Fitted | None:
+        changed, own = tuned.get(spec.name, {}), max(1, threads // len(specs))
+        return submodels.fit(data, rows, folds, spec, seed=plan.seed, threads=own, changed=changed, cluster=cluster)
+
+    # On some ten columns a thread of LightGBM's waits longer for the others than it computes: one model a thread.
+    with ThreadPoolExecutor(max_workers=1 if cluster else threads) as pool:
+        tried = dict(zip((spec.name for spec in specs), pool.map(fit_one, specs), strict=True))
     sources = tuple(fitted for fitted in tried.values() if fitted is not None)
     if not sources:
         raise ModelError("No source has data on enough defaults.", hint="Wait for more outcomes, or add a source.")
@@ -113,16 +122,21 @@ def _additive(
     data: TrainingSet, rows: np.ndarray, folds: tuple[Fold, ...], spec: ModelSpec
 ) -> tuple[FittedAdditive | None, np.ndarray | None]:
     """The additive model on ``rows``, and its out-of-fold log-odds, shape (len(data),), NaN where no fold scored."""
-    categories = categories_of(data.frame.iloc[rows], (item.column for item in spec.inputs if item.category))
-    matrix, labels = encode(data.frame, spec, categories), data.labels
-    whole = additive.fit(matrix[rows], labels[rows], spec)
+    categories = data.categories((item.column for item in spec.inputs if item.category), rows)
+    columns = [item.column for item in spec.inputs]
+
+    def fitted_on(learnt: np.ndarray) -> FittedAdditive | None:
+        sample = evenly(learnt, additive.MOST_ROWS)
+        return additive.fit(encode(data.take(columns, sample), spec, categories), data.labels[sample], spec)
+
+    whole = fitted_on(rows)
     if whole is None:
         return None, None
     out_of_fold = np.full(len(data), np.nan)
-    for fold in folds:
-        fitted = additive.fit(matrix[fold.train], labels[fold.train], spec)
-        if fitted is not None:
-            out_of_fold[fold.test] = additive.logits(fitted, matrix[fold.test])
+    for train, test in joined(folds):
+        if (fitted := fitted_on(train)) is not None:
+            for tested, frame in data.batches(columns, test):
+                out_of_fold[tested] = additive.logits(fitted, encode(frame, spec, categories))
     return whole, out_of_fold
 
 

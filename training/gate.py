@@ -12,6 +12,7 @@ from credit301.errors import Credit301Error, ModelError, NotFound
 from credit301.model import bundle as bundles
 from credit301.model import promotions
 from training import gate_checks, gate_rules, registry, tracking
+from training.dataset import require_labels
 from training.gate_checks import Candidate
 from training.gate_result import Check
 
@@ -42,7 +43,7 @@ TITLES = {
     "lost_sources": ("缺任一数据源仍可评分", "scores without any one source"),
     "feature_plan": ("特征与契约一致", "features as in the contracts"),
     "forbidden_attributes": ("无禁用属性", "no forbidden attributes"),
-    "policy": ("策略有效", "valid policy"),
+    "strategies": ("策略有效", "valid strategies"),
     "completed": ("检查完成", "examination completed"),
 }
 REASON_CHARACTERS = 1_000
@@ -108,6 +109,7 @@ def run(workspace: Workspace, version: str | None = None) -> Verdict:
         ConfigError: the workspace has no rules for the gate.
         ModelError: the registry went away meanwhile; the version then has no verdict.
     """
+    require_labels(workspace)
     rules = gate_rules.load(workspace)
     where = registry.target(workspace)
     client = registry.connect(where)

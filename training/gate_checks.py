@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from credit301.contracts.model import Classification
-from credit301.domain import policy
-from credit301.errors import ModelError
+from credit301.errors import Credit301Error
 from credit301.model.scorer import Scorer
+from credit301.strategy.folder import load_all
 from training import bundling, gate_population, metrics
 from training.frames import columns, matrix
 from training.gate_result import LABEL, Check
@@ -65,7 +65,7 @@ def run(candidate: Candidate) -> list[Check]:
         _lost_sources(scorer, vectors),
         _plan(candidate),
         _forbidden(candidate),
-        _policy(candidate),
+        _strategies(candidate),
     ]
 
 
@@ -245,10 +245,20 @@ def _forbidden(candidate: Candidate) -> Check:
     )
 
 
-def _policy(candidate: Candidate) -> Check:
+def _strategies(candidate: Candidate) -> Check:
+    """Whether the workspace's strategies hold, and read nothing that the version has not got."""
     manifest = candidate.bundle.manifest
+    there = {f"{view.name}:{feature.name}" for view in manifest.views for feature in view.features}
     try:
-        policy.parse(manifest.policy).check_features({f"{v.name}:{f.name}" for v in manifest.views for f in v.features})
-    except ModelError as error:
-        return Check("policy", passed=False, value="invalid", limit="valid", zh=f"策略无效：{error}", en=str(error))
-    return Check("policy", passed=True, value="valid", limit="valid")
+        made = load_all(candidate.workspace)
+    except Credit301Error as error:
+        return _unfit("invalid", f"策略无效：{error}", str(error))
+    missing = sorted({key for strategy in made for key in strategy.features()} - there - {*manifest.windows})
+    if missing:
+        names = ", ".join(missing)
+        return _unfit("unfit", f"策略读取了模型没有的特征：{names}", f"a strategy reads what it has not: {names}")
+    return Check("strategies", passed=True, value="valid", limit="valid")
+
+
+def _unfit(value: str, zh: str, en: str) -> Check:
+    return Check("strategies", passed=False, value=value, limit="valid", zh=zh, en=en)

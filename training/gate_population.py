@@ -84,7 +84,7 @@ def _fairness(candidate: Candidate, scores: np.ndarray, known: np.ndarray) -> It
     rules = candidate.rules.fairness
     names = ("fairness_approval", "fairness_auc", "fairness_calibration")
     segments = stewardship.load(candidate.workspace).segments
-    cut_off = candidate.bundle.manifest.policy.get("maximum_probability")
+    cut_off = candidate.bundle.manifest.cut_off
     if rules is None or not segments or cut_off is None:
         return [_passed(name, "-", NOT_ASKED) for name in names]
     rows = candidate.rows[known]

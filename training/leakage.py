@@ -17,10 +17,10 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from credit301.errors import ModelError
-from training.dataset import NAMED, SEPARATOR, TIME
+from training.dataset import NAMED, evenly
+from training.frames import encode
 from training.specs import pooled_spec
 from training.splits import grouped_folds
-from training.submodels import categories_of, encode
 
 if TYPE_CHECKING:
     from training.dataset import TrainingSet
@@ -37,7 +37,7 @@ DOMINANT_SHARE, TOO_GOOD = 0.5, 0.93
 MINIMUM_ROWS = 30
 """Rows of each outcome that a column needs to be judged: with fewer, chance alone ranks well."""
 
-SAMPLE = 50_000
+MOST_ROWS, SAMPLE = 100_000, 50_000
 TREES = 30
 
 
@@ -67,21 +67,28 @@ def check(data: TrainingSet, specs: tuple[ModelSpec, ...]) -> None:
 
 
 def leaks(data: TrainingSet, specs: tuple[ModelSpec, ...]) -> tuple[Leak, ...]:
-    """Columns of ``data`` that bear a mark of a leak, worst first; each is named once."""
-    found = [*_later(data, specs), *_alone(data, specs), *_dominant(data, specs)]
+    """Columns of ``data`` that bear a mark of a leak, worst first; each is named once.
+
+    Times are looked at on every row, and what a column tells on at most 100,000 rows, evenly spaced.
+    """
+    rows = evenly(np.arange(len(data)), MOST_ROWS)
+    looked_at = data.take([item.column for spec in specs for item in spec.inputs], rows)
+    found = [*_later(data, specs), *_alone(looked_at, data.labels[rows], specs), *_dominant(data, specs)]
     return tuple({leak.column: leak for leak in reversed(found)}.values())[::-1]
 
 
 def _later(data: TrainingSet, specs: tuple[ModelSpec, ...]) -> list[Leak]:
     """Columns of times later than their row's decision, and of days since something that had yet to happen."""
-    late = {}
-    for name in data.frame.columns:
-        values = data.frame[name]
-        if SEPARATOR in str(name) and pd.api.types.is_datetime64_any_dtype(values):
-            times = values.dt.tz_localize(None) if values.dt.tz is not None else values
-            late[str(name)] = int((times > data.frame[TIME]).sum())
-    for item in (item for spec in specs for item in spec.inputs if item.elapsed):
-        late[item.column] = int((data.frame[item.column].to_numpy(dtype=float, na_value=np.nan) < 0).sum())
+    elapsed = {item.column for spec in specs for item in spec.inputs if item.elapsed}
+    kinds = data.take(data.feature_names, np.arange(min(1, len(data)))).dtypes
+    times = [str(name) for name, kind in kinds.items() if pd.api.types.is_datetime64_any_dtype(kind)]
+    late = dict.fromkeys([*times, *sorted(elapsed)], 0)
+    for rows, frame in data.batches(list(late)) if late else ():
+        for name in times:
+            values = frame[name].dt.tz_localize(None) if frame[name].dt.tz is not None else frame[name]
+            late[name] += int((values.to_numpy() > data.times[rows]).sum())
+        for name in elapsed:
+            late[name] += int((frame[name].to_numpy(dtype=float, na_value=np.nan) < 0).sum())
     return [
         Leak(name, f"{rows} 行的时间晚于决策时间", f"on {rows} rows its time is after the decision")
         for name, rows in late.items()
@@ -89,15 +96,15 @@ def _later(data: TrainingSet, specs: tuple[ModelSpec, ...]) -> list[Leak]:
     ]
 
 
-def _alone(data: TrainingSet, specs: tuple[ModelSpec, ...]) -> list[Leak]:
+def _alone(frame: pd.DataFrame, labels: np.ndarray, specs: tuple[ModelSpec, ...]) -> list[Leak]:
     """Numbers that rank the outcomes far better than an honest column does."""
-    labels, best = data.labels, {}
+    best = {}
     for spec in specs:
         for item in spec.inputs:
             values = (
-                _rates(data.frame[item.column], labels)
+                _rates(frame[item.column], labels)
                 if item.category
-                else data.frame[item.column].to_numpy(dtype=float, na_value=np.nan)
+                else frame[item.column].to_numpy(dtype=float, na_value=np.nan)
             )
             best[item.column] = (_auc(values, labels), spec.name)
     ranked = sorted(best.items(), key=lambda entry: -entry[1][0])
@@ -137,17 +144,15 @@ def _auc(values: np.ndarray, labels: np.ndarray) -> float:
 
 def _dominant(data: TrainingSet, specs: tuple[ModelSpec, ...]) -> list[Leak]:
     """The column from which a small model of all columns has more than half of its gain, where that is too good."""
-    rows = np.arange(len(data))
-    if len(rows) > SAMPLE:
-        rows = np.linspace(0, len(data) - 1, SAMPLE).astype(np.intp)
+    rows = evenly(np.arange(len(data)), SAMPLE)
     labels = data.labels
     if min(labels[rows].sum(), (1 - labels[rows]).sum()) < MINIMUM_ROWS:
         return []
     spec = pooled_spec("leakage", specs)
-    categories = categories_of(data.frame.iloc[rows], (item.column for item in spec.inputs if item.category))
+    categories = data.categories((item.column for item in spec.inputs if item.category), rows)
     fold = grouped_folds(data, rows, 2, 0)[0]
-    learn, test = (encode(data.frame.iloc[side], spec, categories) for side in (fold.train, fold.test))
     names = [item.column for item in spec.inputs]
+    learn, test = (encode(data.take(names, side), spec, categories) for side in (fold.train, fold.test))
     codes = [index for index, item in enumerate(spec.inputs) if item.category]
     parameters = {"objective": "binary", "num_leaves": 8, "verbosity": -1, "num_threads": 1, "deterministic": True}
     learning = lightgbm.Dataset(

@@ -158,6 +158,7 @@ def monitor(
         "month": watched.month,
         **figures,
         "drift": "; ".join(alarm["en"] for alarm in watched.alarms) or None,
+        "not_judged": watched.unjudged and f"{watched.unjudged['zh']} {watched.unjudged['en']}",
         "table": str(table),
         "page": str(page),
     }
@@ -174,7 +175,7 @@ def drifted(workspace: Workspace) -> dict[str, Any]:
 
 
 def retraining_due(workspace: Workspace) -> dict[str, Any]:
-    """是否该重新训练：首次、漂移或到期。Say whether a new version is due: the first, on drift, or by age."""
+    """是否该重新训练：首次、漂移、新结果或到期。Say whether a new version is due: first, drift, new outcomes, age."""
     from training.retraining import due
 
     return due(workspace)

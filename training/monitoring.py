@@ -43,7 +43,8 @@ class Watched:
 
     ``table``: a row a measure with ``month``, ``segment`` (empty: everybody, ``feature``: the PSI of the feature
     ``value``), ``value`` (the group), ``metric``, ``number``, ``rows``, ``defaults`` and ``seen`` (learnt from).
-    ``decisions``: what the endpoint decided, by month. ``reference``: measures of the version's own test.
+    ``decisions``: what the endpoint decided, by month. ``reference``: measures of the version's own test. ``unjudged``:
+    why the month can raise nothing, in both languages.
     """
 
     version: Version
@@ -53,6 +54,7 @@ class Watched:
     correction: Corrected | None
     reference: metrics.Metrics
     alarms: list[dict[str, str]]
+    unjudged: dict[str, str] | None = None
 
     def of(self, month: str, metric: str, segment: str = WHOLE, value: str = WHOLE) -> float | None:
         """One measure; ``None`` where it was not taken."""
@@ -95,17 +97,19 @@ def watch(workspace: Workspace, month: str | None = None) -> Watched | None:
         rows += _month(rules, version, data, number, chosen, probability[chosen], before, expected)
     reference = metrics.measure(tested[LABEL].to_numpy()[~np.isnan(expected)], expected[~np.isnan(expected)])
     table = pd.DataFrame(rows).astype(KIND)
-    made = decided.with_outcomes(workspace, decided.decisions(workspace), data)
+    decisions, correction = _decided(workspace, data, expected)
     watched = Watched(
         version=version,
         month=wanted,
         table=table,
-        decisions=_by_month(made, expected),
-        correction=_correction(made),
+        decisions=decisions,
+        correction=correction,
         reference=reference,
         alarms=[],
+        unjudged=_unjudged(rules.monitoring, table[(table["month"] == wanted) & (table["segment"] == WHOLE)]),
     )
-    watched.alarms.extend(_alarms(rules.monitoring, watched))
+    if watched.unjudged is None:
+        watched.alarms.extend(_alarms(rules.monitoring, watched))
     return watched
 
 
@@ -165,12 +169,22 @@ def _month(
             yield row(name, getattr(group, name), group.segment, group.value)
 
 
+def _unjudged(rules: Monitoring, whole: pd.DataFrame) -> dict[str, str] | None:
+    """Why nothing can be said of a month by its measures ``whole``; ``None`` where something can."""
+    if whole.empty:
+        return {"zh": "该月样本均无数据", "en": "no source has data on anybody of this month"}
+    rows, least = int(whole["rows"].max()), rules.minimum_rows
+    if whole["seen"].any():
+        return {"zh": "模型学习过该月样本", "en": "the version has learnt from this month"}
+    if rows < least:
+        return {"zh": f"该月仅 {rows} 笔结果，少于 {least} 笔", "en": f"{rows} outcomes only, of at least {least}"}
+    return None
+
+
 def _alarms(rules: Monitoring, watched: Watched) -> list[dict[str, str]]:
     """What of the month is drift, in both languages."""
     rows = watched.table[watched.table["month"] == watched.month]
     whole = rows[rows["segment"] == WHOLE]
-    if whole.empty or whole["seen"].any() or int(whole["rows"].max()) < rules.minimum_rows:
-        return []
     month = watched.month
     found = []
     psi, excess = watched.of(month, "score_psi"), watched.of(month, "score_psi_excess")
@@ -200,36 +214,40 @@ def _alarms(rules: Monitoring, watched: Watched) -> list[dict[str, str]]:
     return found
 
 
-def _by_month(made: pd.DataFrame, expected: np.ndarray) -> pd.DataFrame:
-    """What the endpoint decided in each month, and how its applicants' scores compare with the test's."""
-    rows = []
-    for month, frame in made.groupby("month"):
-        shadowed = frame.dropna(subset=["shadow_probability"])
-        agrees = shadowed["outcome"].eq(shadowed["shadow_outcome"])
-        rows.append(
-            {
-                "month": month,
-                "decisions": len(frame),
-                "approved": float(frame["outcome"].eq("approve").mean()),
-                "challenger": int(frame["alias"].eq("challenger").sum()),
-                "lots": int(frame["lot_drawn"].fillna(0).sum()),
-                "lots_granted": int(frame["lot_granted"].fillna(0).sum()),
-                "shadowed": len(shadowed),
-                "shadow_agrees": float(agrees.mean()) if len(shadowed) else np.nan,
-                "score_psi": stability.psi(expected, frame["probability"].to_numpy(dtype=float)).value,
-                "outcomes": int(frame[LABEL].notna().sum()),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _correction(made: pd.DataFrame) -> Corrected | None:
-    known = made[made[LABEL].notna() & (made["propensity"] > 0)]
-    return corrected(
-        known[LABEL].to_numpy(dtype=int),
-        known["probability"].to_numpy(dtype=float),
-        known["propensity"].to_numpy(dtype=float),
+def _decided(workspace: Workspace, data: TrainingSet, expected: np.ndarray) -> tuple[pd.DataFrame, Corrected | None]:
+    """What the endpoint decided in each month, and measures on what became of it; one month is in memory at a time."""
+    outcomes = decided.outcomes(workspace, data)
+    rows, known = [], [decided.empty()[[LABEL, "probability", "propensity"]]]
+    for month, frame in decided.by_month(workspace):
+        made = decided.with_outcomes(frame, outcomes)
+        rows.append(_decisions_of(month, made, expected))
+        known.append(made.loc[made[LABEL].notna() & (made["propensity"] > 0), known[0].columns])
+    followed = pd.concat([part for part in known if len(part)] or known[:1]).dropna()
+    correction = corrected(
+        followed[LABEL].to_numpy(dtype=int),
+        followed["probability"].to_numpy(dtype=float),
+        followed["propensity"].to_numpy(dtype=float),
     )
+    return pd.DataFrame(rows), correction
+
+
+def _decisions_of(month: str, made: pd.DataFrame, expected: np.ndarray) -> dict[str, Any]:
+    """Counts and shares of one month's decisions, and how the applicants' scores compare with the test's."""
+    shadowed = made.dropna(subset=["shadow_probability"])
+    agrees = shadowed["outcome"].eq(shadowed["shadow_outcome"])
+    scores = made["probability"].dropna().to_numpy(dtype=float)
+    return {
+        "month": month,
+        "decisions": len(made),
+        "approved": float(made["outcome"].eq("approve").mean()),
+        "challenger": int(made["alias"].eq("challenger").sum()),
+        "lots": int(made["lot_drawn"].fillna(0).sum()),
+        "lots_granted": int(made["lot_granted"].fillna(0).sum()),
+        "shadowed": len(shadowed),
+        "shadow_agrees": float(agrees.mean()) if len(shadowed) else np.nan,
+        "score_psi": stability.psi(expected, scores).value if len(scores) else np.nan,
+        "outcomes": int(made[LABEL].notna().sum()),
+    }
 
 
 def _log(watched: Watched) -> None:

@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 
 FOLDER = "models"
 MOVED = 12
+TRAINING = "training"
+LIVE = {
+    "decisions": "决策 decisions",
+    "same_outcome": "结论一致 same outcome",
+    "mean_difference": "概率平均差 mean difference in probability",
+    "outcomes": "已有结果 outcomes known",
+    "auc_weighted_a": "A 加权 AUC weighted",
+    "auc_weighted_b": "B 加权 AUC weighted",
+    "brier_weighted_a": "A 加权 Brier weighted",
+    "brier_weighted_b": "B 加权 Brier weighted",
+}
 
 
 def render(template: str, workspace: Workspace, **context: Any) -> str:
@@ -50,6 +61,7 @@ def write(workspace: Workspace, name: str, html: str) -> Path:
         workspace,
         records=promotions.read(workspace)[::-1],
         monitor="monitor" in there,
+        training=TRAINING in there,
         cards=[page for page in there if page.startswith("version-")],
         comparisons=[page for page in there if page.startswith("compare-")],
         backtests=[page for page in there if page.startswith("backtest-")],
@@ -117,7 +129,7 @@ def compare(workspace: Workspace, found: Comparison) -> Path:
             plots.agreement(found.labels, found.p),
         ],
         swaps=[[f"{swap.zh} {swap.en}", swap.rows, swap.defaults, swap.rate] for swap in found.swaps],
-        live=list(found.live.items()),
+        live=[[title, found.live[name]] for name, title in LIVE.items() if name in found.live],
     )
     return write(workspace, f"compare-{found.a.number}-{found.b.number}", html)
 

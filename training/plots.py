@@ -110,9 +110,10 @@ def bars(names: Sequence[str], values: Sequence[float], title: str, label: str) 
         places = np.arange(len(names))[::-1]
         axes.barh(places, values, color=A)
         axes.set_yticks(places, names, fontsize=8)
-        axes.set_xlabel(label)
+        axes.set_xlabel(label, loc="right")
 
-    return _svg(draw, title, (7.0, 0.6 + 0.24 * max(len(names), 4)))
+    # Names of features are long: the bars get what they leave.
+    return _svg(draw, title, (9.5, 0.6 + 0.24 * max(len(names), 4)))
 
 
 def by_month(months: Sequence[str], series: Series, title: str, **options: Any) -> Markup:

@@ -14,6 +14,7 @@ from credit301.model import promotions, stewardship
 from credit301.model.promotions import Act, Promotion, Signature
 from credit301.model.stewardship import ALIASES, CHAMPION, Alias
 from training import registry
+from training.dataset import require_labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,6 +75,7 @@ def rollback(workspace: Workspace, signed: Signature | None = None) -> dict[str,
         NotFound: there is no earlier champion.
         GateRefused: what is registered under its number is another bundle than was champion then.
     """
+    require_labels(workspace)
     signed = _checked(stewardship.load(workspace), CHAMPION, signed)
     client = _client(workspace)
     name = registry.ensemble_name(workspace)

@@ -12,6 +12,7 @@ from credit301.console import say, show_table
 from credit301.errors import NotFound
 from credit301.model.bundle import Scale
 from training import verdict
+from training.dataset import require_labels
 from training.specs import column
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _sources(workspace: Workspace, data: TrainingSet, evaluation: Evaluation) ->
     found = []
     for contract in workspace.featured():
         columns = [column(contract.name, feature.name) for feature in contract.features]
-        rows = int(data.frame[columns].notna().any(axis=1).sum())
+        rows = int(data.known(columns).sum())
         asked = contract.submodel is not None and contract.submodel.enabled
         model = "trained" if contract.name in trained else "too_few_outcomes" if asked else "not_asked_for"
         found.append(
@@ -107,6 +108,7 @@ def _split(data: TrainingSet, evaluation: Evaluation) -> dict[str, Any]:
         "train_until": data.span(fold.train)[1],
         "test_from": data.span(fold.test)[0],
         "test_defaults": int(data.labels[fold.test].sum()),
+        **({"embargo": plan.embargo} if plan.kind == "time" else {}),
     }
 
 
@@ -153,8 +155,10 @@ def read(workspace: Workspace) -> dict[str, Any]:
     """The results of the last training.
 
     Raises:
+        ModelError: the workspace declares no labels.
         NotFound: there was none.
     """
+    require_labels(workspace)
     path = workspace.paths.reports / FILE
     if not path.is_file():
         raise NotFound(f"{workspace.name} has not been trained yet.", hint="Run: credit301 train.")
@@ -178,7 +182,7 @@ def bayes_limit(workspace: Workspace, data: TrainingSet, rows: np.ndarray) -> di
     truth = truth.rename(columns={"decided_at": TIME}).astype({TIME: "datetime64[us]"})
     # Two loans of one decision are one row of the training set, whose label is the worse of the two.
     paid = truth.assign(paid=1 - truth["true_pd"]).groupby(key)["paid"].prod().reset_index()
-    joined = data.frame.iloc[rows][[*key, LABEL]].merge(paid, on=key, how="left")
+    joined = data.head.iloc[rows][[*key, LABEL]].merge(paid, on=key, how="left")
     if joined["paid"].isna().any():
         return None
     found = measure(joined[LABEL].to_numpy(), 1 - joined["paid"].to_numpy(dtype=float))

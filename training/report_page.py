@@ -46,8 +46,14 @@ def page(workspace: Workspace, results: dict[str, Any], labels: np.ndarray, prob
         subsets=[(", ".join(item["kept"]), item["auc"]) for item in others],
         subsets_title=_title_of(others),
         sources=[(s["name"], s["rows"], f"{s['share']:.1%}", s["model"].replace("_", " ")) for s in results["sources"]],
-        plots=[plots.calibration(labels, probability), plots.roc(labels, {"集成 ensemble": probability})],
+        plots=[plots.calibration(labels, probability), plots.roc(labels, {_curve(results): probability})],
     )
+
+
+def _curve(results: dict[str, Any]) -> str:
+    """What the curve is of: with repeats, of each row's mean probability, whose AUC is not the mean of the AUCs."""
+    repeated = results["split"].get("repeats", 1) > 1
+    return "集成（重复均值）mean of repeats" if repeated else "集成 ensemble"
 
 
 def _named(peer: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
+from training.dataset import evenly
 from training.specs import Input, ModelSpec, pooled_spec
 
 if TYPE_CHECKING:
@@ -31,12 +32,10 @@ def scorecard(data: TrainingSet, fold: Fold, specs: tuple[ModelSpec, ...]) -> np
     Where no column tells anything, the training rows' rate of defaults.
     """
     inputs = pooled_spec(SCORECARD, specs).inputs
-    train = fold.train
-    if len(train) > MOST_ROWS:
-        train = train[np.linspace(0, len(train) - 1, MOST_ROWS).astype(np.intp)]
+    train = evenly(fold.train, MOST_ROWS)
     labels = data.labels[train]
     rate = np.full(len(fold.test), labels.mean())
-    table = _table(data.frame.iloc[train], inputs)
+    table = _table(data.take([item.column for item in inputs], train), inputs)
     inputs = tuple(item for item in inputs if len(table[item.column].unique()) > 1)
     if not inputs:
         return rate
@@ -61,7 +60,8 @@ def scorecard(data: TrainingSet, fold: Fold, specs: tuple[ModelSpec, ...]) -> np
         if not len(process.get_support(names=True)):
             return rate
         model.fit(table[names], labels)
-        return np.asarray(model.predict_proba(_table(data.frame.iloc[fold.test], inputs)[names])[:, 1])
+        tested = (_table(frame, inputs)[names] for _, frame in data.batches(names, fold.test))
+        return np.concatenate([np.asarray(model.predict_proba(table)[:, 1]) for table in tested])
 
 
 def _table(frame: pd.DataFrame, inputs: tuple[Input, ...]) -> pd.DataFrame:

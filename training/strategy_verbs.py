@@ -54,7 +54,7 @@ def backtest(
         amount=Decimal(amount.replace(",", "")) if amount else None,
         term=term or None,
     )
-    title = f"{new.name} {new.version} / {old.name} {old.version}, {found.first} .. {found.last}"
+    title = f"{new.version} / {old.version}, {found.first} .. {found.last}"
     console.show_table(title, ("", "新策略 candidate", "现行 current", "差 difference"), backtest_page.figures(found))
     console.show_table(
         "互换集 swap set",
@@ -91,9 +91,7 @@ def check(
 
     made = [find(workspace, strategy)] if strategy else load_all(workspace)
     for one in made:
-        console.say(
-            f"{one.name} {one.version} ({one.sha256[:12]}): {one.definition.title.zh} · {one.definition.title.en}"
-        )
+        console.say(f"{one.version} ({one.sha256[:12]}): {one.definition.title.zh} · {one.definition.title.en}")
         for key in one.features():
             console.say(f"  读取 reads {key}")
     return {one.name: {"version": one.version, "sha256": one.sha256, "reads": len(one.features())} for one in made}

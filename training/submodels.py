@@ -6,19 +6,21 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import lightgbm
 import numpy as np
 
 from credit301.model.booster import Booster
-from credit301.model.scorer import UNKNOWN_CATEGORY
-from training.dataset import TrainingSet
-from training.splits import MINIMUM_PER_CLASS, Fold
+from training.dataset import Categories, TrainingSet
+from training.frames import encode
+from training.learners import Binned, Spread, first_trees
+from training.splits import MINIMUM_PER_CLASS, Fold, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     import pandas as pd
+    from distributed import Client
 
+    from training.learners import Learner
     from training.specs import ModelSpec
 
 FEW_POSITIVES, SOME_POSITIVES = 60, 600
@@ -28,13 +30,8 @@ LEAVES = 9
 """Most leaves of a tree: with eight questions it is looked up when scored (:mod:`credit301.model.forest`)."""
 
 STUMP = 2
-PATIENCE = 50
-"""Trees without a better loss on a fold's test after which no more are tried there."""
-
 MANY_ROWS = 50_000
 CLASSES = 2
-
-Categories = dict[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -68,25 +65,6 @@ class Fitted:
     model: SubModel
     out_of_fold: np.ndarray
     loss: float = float("nan")
-
-
-def encode(frame: pd.DataFrame, spec: ModelSpec, categories: Categories) -> np.ndarray:
-    """Columns of ``spec`` as float64, shape (rows, inputs): coded as the scorer codes them."""
-    matrix = np.empty((len(frame), len(spec.inputs)))
-    for index, item in enumerate(spec.inputs):
-        values = frame[item.column]
-        if item.category:
-            codes = {value: float(code) for code, value in enumerate(categories[item.column])}
-            coded = values.map(codes).astype(np.float64)
-            matrix[:, index] = coded.where(coded.notna() | values.isna(), UNKNOWN_CATEGORY)
-        else:
-            matrix[:, index] = values.astype(np.float64)
-    return matrix
-
-
-def categories_of(frame: pd.DataFrame, columns: Iterable[str]) -> Categories:
-    """Values of each of the categorical ``columns`` seen in ``frame``, sorted."""
-    return {name: tuple(sorted(map(str, frame[name].dropna().unique()))) for name in columns}
 
 
 def parameters(positives: int, rows: int, spec: ModelSpec, seed: int, threads: int) -> dict[str, Any]:
@@ -140,91 +118,109 @@ def fit(
     seed: int,
     threads: int,
     changed: Mapping[str, Any] = MappingProxyType({}),
+    cluster: Client | None = None,
 ) -> Fitted | None:
     """Fit ``spec`` on ``rows``; its number of trees is the one with the least log-loss over the ``folds``.
 
     Rows on which the source has no data are not trained on. The out-of-fold log-odds of a row come from a model that
     saw neither it nor any other row of its entity (the folds see to that). ``changed`` are parameters that are to
-    differ from the usual ones.
+    differ from the usual ones. Trees are grown here, or on a ``cluster``.
 
     Returns:
         ``None`` where the source has data on fewer than five defaults or five others, or where the folds could score
         only one kind of them: nothing can be learnt from it, or not be told how well.
     """
-    frame, labels = data.frame, data.labels
-    categories = categories_of(frame.iloc[rows], (item.column for item in spec.inputs if item.category))
-    matrix = encode(frame, spec, categories)
-    present = ~np.isnan(matrix).all(axis=1)
-    mine = rows[present[rows]]
-    positives = int(labels[mine].sum())
-    if min(positives, len(mine) - positives) < MINIMUM_PER_CLASS:
+    task = _task(data, rows, spec, seed=seed, threads=threads, changed=changed)
+    if task is None:
         return None
-    chosen = {**parameters(positives, len(mine), spec, seed, threads), **changed}
-    most = rounds(positives)
+    learner, most = task.learner(cluster), rounds(task.positives)
     loss, weight = np.zeros(most), 0
-    members: list[tuple[lightgbm.Booster, np.ndarray]] = []
-    for fold in folds:
-        train, test = fold.train[present[fold.train]], fold.test[present[fold.test]]
-        if not len(test) or not 0 < labels[train].sum() < len(train):
+    grown: list[tuple[str, np.ndarray]] = []
+    for learnt, tested in joined(folds):
+        train, test = learnt[task.present[learnt]], tested[task.present[tested]]
+        if not len(test) or not 0 < data.labels[train].sum() < len(train):
             continue
-        booster, curve = _train(matrix, labels, train, test, spec, chosen, most)
+        text, curve = learner.grow(train, test, most)
         loss += curve * len(test)
         weight += len(test)
-        members.append((booster, test))
+        grown.append((text, test))
     trees = int(np.argmin(loss)) + 1 if weight else most // 4
-    out_of_fold = np.full(len(frame), np.nan)
-    for booster, test in members:
-        text = booster.model_to_string(num_iteration=trees)
-        out_of_fold[test] = Booster(text, matrix.shape[1]).raw_batch(matrix[test])
-    if len(np.unique(labels[~np.isnan(out_of_fold)])) < CLASSES:
+    out_of_fold = _out_of_fold(data, task, [(first_trees(text, trees), test) for text, test in grown])
+    if len(np.unique(data.labels[~np.isnan(out_of_fold)])) < CLASSES:
         return None
-    final, _ = _train(matrix, labels, mine, mine[:0], spec, chosen, trees)
-    model = SubModel(spec, final.model_to_string(), categories, trees, len(mine), positives, chosen)
+    model = task.model(learner.grow(task.rows, task.rows[:0], trees).text, trees)
     return Fitted(model, out_of_fold, float(loss[trees - 1] / weight) if weight else float("nan"))
 
 
 def refit(
-    data: TrainingSet, rows: np.ndarray, spec: ModelSpec, *, trees: int, seed: int, threads: int
+    data: TrainingSet,
+    rows: np.ndarray,
+    spec: ModelSpec,
+    *,
+    trees: int,
+    seed: int,
+    threads: int,
+    cluster: Client | None = None,
 ) -> SubModel | None:
     """Fit ``spec`` on ``rows`` with a number of trees that is known; ``None`` where :func:`fit` gives none."""
-    labels = data.labels
-    categories = categories_of(data.frame.iloc[rows], (item.column for item in spec.inputs if item.category))
-    matrix = encode(data.frame, spec, categories)
-    mine = rows[~np.isnan(matrix[rows]).all(axis=1)]
-    positives = int(labels[mine].sum())
+    task = _task(data, rows, spec, seed=seed, threads=threads)
+    if task is None:
+        return None
+    return task.model(task.learner(cluster).grow(task.rows, task.rows[:0], trees).text, trees)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What one model is fitted on: ``rows`` are those on which the source knows something, ``present``, of all."""
+
+    data: TrainingSet
+    spec: ModelSpec
+    categories: Categories
+    present: np.ndarray
+    rows: np.ndarray
+    positives: int
+    parameters: dict[str, Any]
+
+    def learner(self, cluster: Client | None) -> Learner:
+        if cluster is None:
+            return Binned(self.data, self.rows, self.spec, self.categories, self.parameters)
+        return Spread(cluster, self.data, self.spec, self.categories, self.parameters)
+
+    def model(self, text: str, trees: int) -> SubModel:
+        return SubModel(self.spec, text, self.categories, trees, len(self.rows), self.positives, self.parameters)
+
+
+def _task(
+    data: TrainingSet,
+    rows: np.ndarray,
+    spec: ModelSpec,
+    *,
+    seed: int,
+    threads: int,
+    changed: Mapping[str, Any] = MappingProxyType({}),
+) -> _Task | None:
+    """``None`` where there are too few outcomes to learn from."""
+    present = data.known([item.column for item in spec.inputs])
+    mine = rows[present[rows]]
+    positives = int(data.labels[mine].sum())
     if min(positives, len(mine) - positives) < MINIMUM_PER_CLASS:
         return None
-    chosen = parameters(positives, len(mine), spec, seed, threads)
-    final, _ = _train(matrix, labels, mine, mine[:0], spec, chosen, trees)
-    return SubModel(spec, final.model_to_string(), categories, trees, len(mine), positives, chosen)
+    categories = data.categories((item.column for item in spec.inputs if item.category), rows)
+    chosen = {**parameters(positives, len(mine), spec, seed, threads), **changed}
+    return _Task(data, spec, categories, present, mine, positives, chosen)
 
 
-def _train(
-    matrix: np.ndarray,
-    labels: np.ndarray,
-    train: np.ndarray,
-    test: np.ndarray,
-    spec: ModelSpec,
-    chosen: dict[str, Any],
-    trees: int,
-) -> tuple[lightgbm.Booster, np.ndarray]:
-    """A booster and its log-loss on ``test`` after each tree, shape (trees,); zeros where ``test`` is empty."""
-    names = [item.column for item in spec.inputs]
-    codes = [index for index, item in enumerate(spec.inputs) if item.category]
-    learn = lightgbm.Dataset(
-        matrix[train], labels[train], feature_name=names, categorical_feature=codes, params={"verbosity": -1}
-    )
-    if not len(test):
-        return lightgbm.train(chosen, learn, num_boost_round=trees), np.zeros(trees)
-    record: dict[str, Any] = {}
-    booster = lightgbm.train(
-        chosen,
-        learn,
-        num_boost_round=trees,
-        valid_sets=[lightgbm.Dataset(matrix[test], labels[test], reference=learn)],
-        valid_names=["test"],
-        callbacks=[lightgbm.record_evaluation(record), lightgbm.early_stopping(PATIENCE, verbose=False)],
-    )
-    curve = np.asarray(record["test"]["binary_logloss"])
-    # It stopped because no split is left, or because the loss rises: from there on it counts as it is then.
-    return booster, np.concatenate([curve, np.full(trees - len(curve), curve[-1])])
+def _out_of_fold(data: TrainingSet, task: _Task, members: list[tuple[str, np.ndarray]]) -> np.ndarray:
+    """Log-odds of each row by the model that it was a test of, shape (len(data),); NaN where it was none's."""
+    by = np.full(len(data), -1, dtype=np.int16)
+    for number, (_, test) in enumerate(members):
+        by[test] = number
+    columns = [item.column for item in task.spec.inputs]
+    boosters = [Booster(text, len(columns)) for text, _ in members]
+    result = np.full(len(data), np.nan)
+    for rows, frame in data.batches(columns, np.flatnonzero(by >= 0)):
+        matrix = encode(frame, task.spec, task.categories)
+        for number, booster in enumerate(boosters):
+            mine = by[rows] == number
+            result[rows[mine]] = booster.raw_batch(matrix[mine], task.parameters["num_threads"])
+    return result

@@ -13,8 +13,8 @@ import numpy as np
 
 from credit301.model.scorer import Scorer
 from training import registry
-from training.dataset import LABEL
-from training.frames import columns
+from training.dataset import LABEL, evenly
+from training.frames import columns, encode
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 MODEL_CODE = Path(__file__).with_name("pyfunc_model.py")
 TEST_ROWS = "gate/test.parquet"
 REFERENCE_ROWS = "gate/training.parquet"
-MOST_REFERENCE_ROWS = 20_000
+MOST_REFERENCE_ROWS, MOST_TEST_ROWS = 20_000, 100_000
+MOST_SHOWN = 10_000
+"""Rows from which MLflow derives the schema of a training set."""
+
 PROBABILITY = "out_of_fold_probability"
 
 
@@ -126,7 +129,7 @@ def _dataset(workspace: Workspace, data: TrainingSet) -> Any:
 
     # MLflow warns of integers, which could not be missing; a label never is.
     return mlflow.data.from_pandas(
-        data.frame.astype({LABEL: float}),
+        data.take(data.rows.columns, evenly(np.arange(len(data)), MOST_SHOWN)).astype({LABEL: float}),
         name=f"{workspace.name}_training_set",
         targets=LABEL,
         digest=data.digest()[:16],
@@ -138,14 +141,16 @@ def _write_files(folder: Path, data: TrainingSet, evaluation: Evaluation, plots:
     (folder / "plots").mkdir()
     for name, content in plots.items():
         (folder / "plots" / name).write_bytes(content)
-    frame = data.features(evaluation.rows).assign(label=evaluation.labels)
-    frame[PROBABILITY] = evaluation.ensemble.probability.mean(axis=0)
+    place = evenly(np.arange(len(evaluation.rows)), MOST_TEST_ROWS)
+    frame = data.features(evaluation.rows[place]).assign(label=evaluation.labels[place])
+    frame[PROBABILITY] = evaluation.ensemble.probability.mean(axis=0)[place]
     path = folder / TEST_ROWS
     path.parent.mkdir()
     frame.to_parquet(path, index=False)
     if not evaluation.plan.nested:
         learnt = evaluation.plan.repeats[0][0].train
         chosen = np.random.default_rng(evaluation.plan.seed).permutation(learnt)[:MOST_REFERENCE_ROWS]
+        chosen = np.sort(chosen)
         features = data.features(chosen).assign(label=data.labels[chosen])
         features.to_parquet(folder / REFERENCE_ROWS, index=False)
 
@@ -157,12 +162,11 @@ def _log_source(workspace: Workspace, data: TrainingSet, evaluation: Evaluation,
     import pandas as pd
     from mlflow.models import infer_signature
 
-    from training.submodels import encode
-
     name = model.spec.name
     booster = lightgbm.Booster(model_str=model.text)
     names = [item.column for item in model.spec.inputs]
-    example = pd.DataFrame(encode(data.frame.head(5), model.spec, model.categories), columns=names)
+    first = data.take(names, np.arange(min(5, len(data))))
+    example = pd.DataFrame(encode(first, model.spec, model.categories), columns=names)
     with mlflow.start_run(run_name=name, nested=True):
         mlflow.log_params({**model.parameters, "trees": model.trees, "rows": model.rows, "defaults": model.positives})
         mlflow.log_metrics(asdict(evaluation.model(name, "source").metrics))
@@ -191,7 +195,7 @@ def _log_ensemble(
         python_model=str(MODEL_CODE),
         artifacts={"bundle": str(directory)},
         signature=_signature(scorer),
-        input_example=data.frame.iloc[evaluation.rows[:5]][columns(scorer.plan)].reset_index(drop=True),
+        input_example=data.take(columns(scorer.plan), evaluation.rows[:5]),
         registered_model_name=registry.ensemble_name(workspace),
         pip_requirements=_requirements("credit301", "lightgbm", "numpy", "pandas", "scipy"),
     )

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 from credit301.console import say
 from credit301.errors import ModelError
 from credit301.model import bundle as bundles
-from training import bundling, evaluation, figures, leakage, registry, report, splits, tracking, tuning, verdict
+from training import bundling, evaluation, figures, leakage, memory, registry, report, splits, tracking, tuning, verdict
 from training.dataset import TrainingSet, check_columns
 from training.specs import ModelSpec, source_specs
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from credit301.model.bundle import Bundle
     from credit301.workspace import Split, Workspace
     from training.evaluation import Evaluation
@@ -34,16 +36,18 @@ def train(
     force: bool = False,
     allow_leaks: bool = False,
     tune: float = 0.0,
+    cluster: Client | None = None,
 ) -> dict[str, Any]:
     """Train on ``data``, write the bundle and the report, and register the versions in MLflow.
 
     Args:
-        workspace: contracts, split and policy.
+        workspace: contracts, split and strategies.
         data: labelled rows.
         register: log to MLflow and register; without, only the bundle and the report are written.
         force: also when nothing changed since the last training.
         allow_leaks: also on columns that bear the marks of a leak.
         tune: seconds in which better parameters of the sub-models are searched for.
+        cluster: where trees are grown; ``data`` is then to be on disk. In this process where it is not given.
 
     Returns:
         The summary with the table of models; ``skipped`` says whether it is the last training's.
@@ -57,15 +61,16 @@ def train(
     if not allow_leaks:
         leakage.check(data, specs)
     where = registry.target(workspace) if register else None
-    fingerprint = _fingerprint(workspace, data, tune)
+    fingerprint = _fingerprint(workspace, data, tune, on_cluster=cluster is not None)
     if not force and (last := _unchanged(workspace, fingerprint, where)) is not None:
         say(f"train: labels and features are those of {last['version']}; nothing to do (--force trains anyway).")
         return {**last, "skipped": True}
     started = time.perf_counter()
     known = _with_data(data, specs)
     plan, threads = splits.plan(known, split), workspace.settings.cpu_threads
-    tuned = tuning.tune(workspace, known, plan, specs, seconds=tune, threads=threads) if tune else {}
-    found = evaluation.evaluate(workspace, known, plan, specs, threads=threads, tuned=tuned)
+    grown: dict[str, Any] = {"threads": threads, "cluster": cluster}
+    tuned = tuning.tune(workspace, known, plan, specs, seconds=tune, **grown) if tune else {}
+    found = evaluation.evaluate(workspace, known, plan, specs, tuned=tuned, **grown)
     for name in found.fitted.skipped:
         say(f"train: {name} has data on too few outcomes for a model of its own. 该数据源标签样本过少，未建子模型。")
     results = report.summarize(workspace, known, found)
@@ -75,6 +80,8 @@ def train(
     say(f"train: bundle {bundle.version} written after {time.perf_counter() - started:.1f} s.")
     plots = figures.figures(found.labels, found.ensemble.probability.mean(axis=0))
     results["limit"] = limit
+    results["tuned"] = tuned
+    results["outcomes"] = len(data)
     results["verdict"] = verdict.words(results)
     results |= {"version": bundle.version, "bundle": str(directory), "registered": None}
     if where is not None:
@@ -82,12 +89,14 @@ def train(
         results["registered"] = {"name": registered.name, "version": registered.version, "at": where.uri}
         say(f"train: registered as version {registered.version} of {registered.name}.")
     results["seconds"] = round(time.perf_counter() - started, 1)
+    results["peak_memory_gib"] = round(memory.peak(), 2)
     report.write(workspace, results, plots)
     # What a page needs of the models' life builds on this module.
-    from training import report_page
+    from training import pages, report_page
 
     html = report_page.page(workspace, results, found.labels, found.ensemble.probability.mean(axis=0))
     (workspace.paths.reports / report_page.PAGE).write_text(html, encoding="utf-8")
+    pages.write(workspace, pages.TRAINING, html)
     _remember(workspace, fingerprint, results)
     return {**results, "skipped": False}
 
@@ -116,7 +125,7 @@ def write_bundle(
         version=version,
         created_at=created.isoformat(timespec="seconds"),
         metrics=_metrics(data, found),
-        policy=bundling.read_policy(workspace),
+        cut_off=bundling.highest_cut_off(workspace),
     )
     directory = workspace.paths.bundles / version
     return bundles.write(directory, manifest, files), directory
@@ -141,7 +150,7 @@ def _metrics(data: TrainingSet, found: Evaluation) -> dict[str, Any]:
 def _with_data(data: TrainingSet, specs: tuple[ModelSpec, ...]) -> TrainingSet:
     """``data`` without rows on which no source knows anything: they are not scored, and nothing is learnt from them."""
     columns = [item.column for spec in specs for item in spec.inputs]
-    known = data.frame[columns].notna().any(axis=1)
+    known = data.known(columns)
     if not known.all():
         say(f"train: {int((~known).sum())} rows without data from any source are left out.")
     if not known.any():
@@ -149,17 +158,17 @@ def _with_data(data: TrainingSet, specs: tuple[ModelSpec, ...]) -> TrainingSet:
             "No source with a sub-model has data on any labelled entity.",
             hint="Compare the keys of the labels with those of the sources, and the decision times with their dates.",
         )
-    return TrainingSet(data.frame[known], data.entity)
+    return data if known.all() else data.where(known)
 
 
-def _fingerprint(workspace: Workspace, data: TrainingSet, tune: float) -> str:
-    """What a training depends on: data, what the contracts say of it, split, policy, search, and the code's version."""
+def _fingerprint(workspace: Workspace, data: TrainingSet, tune: float, *, on_cluster: bool) -> str:
+    """What a training depends on: data, what the contracts say of it, split, cut-off, search, the code's version."""
     parts = [
-        str(tune),
+        f"{tune} {on_cluster}",
         data.digest(),
         bundling.feature_version(workspace),
         _declared(workspace)[0].model_dump_json(),
-        json.dumps(bundling.read_policy(workspace), sort_keys=True),
+        str(bundling.highest_cut_off(workspace)),
         installed("lightgbm"),
         *(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))),
     ]

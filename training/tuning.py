@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     import optuna
+    from distributed import Client
 
     from credit301.workspace import Workspace
     from training.dataset import TrainingSet
@@ -40,7 +41,14 @@ LEAST_GAIN = 1e-4
 
 
 def tune(
-    workspace: Workspace, data: TrainingSet, plan: Plan, specs: tuple[ModelSpec, ...], *, seconds: float, threads: int
+    workspace: Workspace,
+    data: TrainingSet,
+    plan: Plan,
+    specs: tuple[ModelSpec, ...],
+    *,
+    seconds: float,
+    threads: int,
+    cluster: Client | None = None,
 ) -> Tuned:
     """Better parameters for each of ``specs``, learnt from the training rows of ``plan`` alone.
 
@@ -56,7 +64,8 @@ def tune(
     path = workspace.paths.state / FOLDER / f"{_fingerprint(data, rows, specs, plan, seconds)}.json"
     if path.is_file():
         found: Tuned = json.loads(path.read_text(encoding="utf-8"))
-        say(f"train: parameters found before on the same rows are used again ({len(found)} sub-models).")
+        better = ", ".join(found) or "none 无"
+        say(f"train: the search on the same rows is not made again; it found better parameters for: {better}.")
         return found
     folds = inner_folds(data, rows, plan)
     tuned: Tuned = {}
@@ -65,13 +74,18 @@ def tune(
         share = (until - time.monotonic()) / (len(specs) - number)
 
         def loss(changed: dict[str, Any], spec: ModelSpec = spec) -> float | None:
-            fitted = submodels.fit(data, rows, folds, spec, seed=plan.seed, threads=threads, changed=changed)
+            fitted = submodels.fit(
+                data, rows, folds, spec, seed=plan.seed, threads=threads, changed=changed, cluster=cluster
+            )
             return None if fitted is None else fitted.loss
 
         found_now = search(loss, seconds=share, seed=plan.seed)
         if found_now:
             tuned[spec.name] = found_now
     _keep(path, tuned)
+    better = ", ".join(tuned) or "none 无"
+    of = f"{len(tuned)} of {len(specs)} sub-models"
+    say(f"train: {seconds:g} s of search found better parameters for {of}: {better}.")
     return tuned
 
 

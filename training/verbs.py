@@ -25,6 +25,12 @@ def train(
     allow_leaks: Annotated[
         bool, typer.Option("--allow-leaks", help="Train on columns that look like leaks. 容许疑似泄漏的字段。")
     ] = False,
+    memory: Annotated[
+        float | None, typer.Option(help="GiB of memory to train in; default: half of it. 训练内存上限（GiB）。", min=0)
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler that grows the trees. Dask 调度器地址。")
+    ] = None,
 ) -> dict[str, Any]:
     """训练各数据源子模型、集成与校准。Train a model per source, the ensemble and its calibration."""
     from credit301.derive.features import submodel_specs
@@ -32,12 +38,17 @@ def train(
     from credit301.governance.lineage.from_contracts import ENSEMBLE
     from credit301.governance.lineage.graph import Layer
     from training.dataset import TrainingSet
+    from training.distributed import joined_to
     from training.train import train as run
 
+    address = workspace.settings.training_cluster if cluster is None else cluster
     models = [(Layer.SUBMODEL, spec.name) for spec in submodel_specs(workspace)]
     with recorded(workspace, "train", [*models, (Layer.ENSEMBLE, ENSEMBLE)]):
-        data = TrainingSet.of(workspace)
-        return run(workspace, data, register=register, force=force, allow_leaks=allow_leaks, tune=tune)
+        data = TrainingSet.of(workspace, memory_gib=memory, stored=bool(address))
+        with joined_to(address, workspace.paths.training_set) as client:
+            return run(
+                workspace, data, register=register, force=force, allow_leaks=allow_leaks, tune=tune, cluster=client
+            )
 
 
 def report(

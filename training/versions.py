@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from credit301.errors import ModelError, NotFound
 from credit301.model import bundle as bundles
@@ -16,6 +17,7 @@ from credit301.model import promotions
 from credit301.model.scorer import Scorer
 from credit301.model.stewardship import ALIASES
 from training import gate, registry, tracking
+from training.dataset import require_labels
 from training.frames import matrix
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
     from credit301.model.bundle import Bundle
     from credit301.workspace import Workspace
+
+_SCORERS: dict[str, Scorer] = {}
+_SCORERS_KEPT = 2
 
 
 @dataclass(frozen=True)
@@ -70,8 +75,14 @@ def find(workspace: Workspace, which: str | None = None) -> Version:
         NotFound: there is none.
         ModelError: its bundle is not the one that was registered.
     """
+    require_labels(workspace)
     client = registry.connect(registry.target(workspace))
     number = _numbers(workspace, client).get(which, which) if which else None
+    if number in ALIASES:
+        raise NotFound(
+            f"No version of {registry.ensemble_name(workspace)} has the alias {number}.",
+            hint=f"Give it to one: credit301 promote VERSION --alias {number}. Or name versions by their numbers.",
+        )
     found = gate.get_version(client, workspace, number)
     return Version(str(found.version), _bundle(client, found), found.run_id, dict(found.tags), client)
 
@@ -89,8 +100,19 @@ def champion(workspace: Workspace) -> Version | None:
 
 def probabilities(bundle: Bundle, features: pd.DataFrame) -> np.ndarray:
     """Probability of default of each row, shape (rows,); NaN where no source has any data."""
-    scorer = Scorer(bundle)
-    return scorer.probabilities(matrix(scorer, features))
+    scorer = _scorer(bundle)
+    # The equations of a row are small: threads would only wait for each other.
+    with threadpool_limits(1):
+        return scorer.probabilities(matrix(scorer, features))
+
+
+def _scorer(bundle: Bundle) -> Scorer:
+    """The scorer of ``bundle``, made once: that takes longer than to score a few thousand rows."""
+    if bundle.sha256 not in _SCORERS or not bundle.sha256:
+        while len(_SCORERS) >= _SCORERS_KEPT:
+            _SCORERS.pop(next(iter(_SCORERS)))
+        _SCORERS[bundle.sha256] = Scorer(bundle)
+    return _SCORERS[bundle.sha256]
 
 
 def points(bundle: Bundle, features: pd.DataFrame) -> np.ndarray:
@@ -115,8 +137,8 @@ def points(bundle: Bundle, features: pd.DataFrame) -> np.ndarray:
 
 
 def cut_off(bundle: Bundle) -> float:
-    """The highest probability that its policy lets pass; 1 where it has no policy."""
-    return float(bundle.manifest.policy.get("maximum_probability", 1.0))
+    """The highest probability that the strategies let pass when it was trained; 1 where there was none."""
+    return 1.0 if bundle.manifest.cut_off is None else bundle.manifest.cut_off
 
 
 def _numbers(workspace: Workspace, client: MlflowClient) -> dict[str | None, str]:

@@ -42,18 +42,39 @@
 
 {% macro feature_mean(column, window, chosen) -%}{{ mean_of(column, window, chosen) }}{%- endmacro %}
 
-{% macro feature_std(column, window, chosen) -%}stddev_samp({{ in_order(column, column) }}){{ within(window, chosen) }}{%- endmacro %}
+{% macro feature_std(column, window, chosen) -%}{{ sample_deviation(column, window, chosen) }}{%- endmacro %}
 
 {# The last value that is not null, by the time it was true and, for equal times, the time it became known. #}
 {% macro feature_last(column, window, chosen) -%}{{ last_known(column, window, chosen) }}{%- endmacro %}
 
-{# Slope per month of a straight line through the values, as a share of their mean size; null where all fall on one day. #}
-{% macro feature_trend(column, window, chosen) -%}
-  {%- set points = "cast(" ~ column ~ " as " ~ float_type() ~ "), " ~ months_since_epoch("event_time") -%}
+{#
+  Slope per month of a straight line through the values, as a share of their mean size; null where all fall on one day.
+  Of exact numbers, `exact` the type that holds their products with days, it follows from exact sums: sums need no order,
+  and to put the records of each entity in order costs more than all the rest.
+#}
+{% macro feature_trend(column, window, chosen, exact=none) -%}
+  {{ slope_of_sums(column, window, chosen, exact) if exact is not none else slope_in_order(column, window, chosen) }}
+  / nullif({{ mean_of("abs(" ~ column ~ ")", window, chosen) }}, 0)
+{%- endmacro %}
+
+{% macro slope_of_sums(column, window, chosen, exact) -%}
+  {%- set there = column ~ " is not null" ~ (" and " ~ chosen if chosen is not none else "") -%}
+  {%- set day, value = "cast(" ~ days_since_epoch("event_time") ~ " as bigint)", "cast(" ~ column ~ " as " ~ exact ~ ")" -%}
+  {%- set of = within(window, there) -%}
+  {{ days_in_month() }} * cast(
+    count(*){{ of }} * sum({{ day }} * {{ value }}){{ of }} - sum({{ day }}){{ of }} * sum({{ value }}){{ of }}
+    as {{ float_type() }}
+  ) / nullif(cast(
+    count(*){{ of }} * sum({{ day }} * {{ day }}){{ of }} - sum({{ day }}){{ of }} * sum({{ day }}){{ of }}
+    as {{ float_type() }}
+  ), 0)
+{%- endmacro %}
+
+{% macro slope_in_order(column, window, chosen) -%}
+  {%- set month = "cast(" ~ days_since_epoch("event_time") ~ " as " ~ float_type() ~ ") / " ~ days_in_month() -%}
+  {%- set points = "cast(" ~ column ~ " as " ~ float_type() ~ "), " ~ month -%}
   {%- set pair = "(" ~ in_order(points, "event_time, " ~ column) ~ ")" ~ within(window, chosen) -%}
-  case when regr_sxx{{ pair }} > 0
-    then regr_slope{{ pair }} / nullif({{ mean_of("abs(" ~ column ~ ")", window, chosen) }}, 0)
-  end
+  case when regr_sxx{{ pair }} > 0 then regr_slope{{ pair }} end
 {%- endmacro %}
 
 {# Share of the sum (of the count where there is no column) in the window that satisfies the condition. #}

@@ -10,7 +10,7 @@ import typer
 
 from credit301 import console, verbs
 from credit301.derive.dbt import feature_model_name
-from credit301.model.policy_file import PLACE
+from credit301.strategy.folder import FOLDER, folders
 from credit301.workspace import Workspace
 
 FORMAT = "credit301.metrics/1"
@@ -48,8 +48,8 @@ def run(
         console.say(f"figures: {metrics}")
     if trained is None:
         return {"features": sum(len(contract.features) for contract in workspace.featured())}
-    if not (workspace.directory / PLACE).is_file():
-        console.say(f"There is no {PLACE}: nobody is decided on. 未配置授信策略，不做决策。")
+    if not folders(workspace):
+        console.say(f"There is no strategy below {FOLDER}/: nobody is decided on. 未配置授信策略，不做决策。")
         return {"version": trained["version"]}
     console.say("== decisions on whoever has no history 对无履约历史者决策")
     return verbs.call("decide_all", workspace)

@@ -56,11 +56,13 @@ class Settings(BaseSettings):
     redis_port: int = 8306
     postgres_port: int = 8307
     supervisor_port: int = 8308
+    identity_port: int = 8309
 
     redis_url: str = ""
     postgres_url: str = ""
     mlflow_url: str = ""
     exchange_url: str = ""
+    identity_url: str = ""
 
     threads: int = Field(default=0, description="threads of the warehouse and of training; 0 means all cores")
     warehouse: Warehouse | None = Field(
@@ -71,6 +73,13 @@ class Settings(BaseSettings):
     )
     ingest_memory_gib: float = Field(
         default=0, description="memory that the way in takes before it spills to disk; 0 means a sixth of the machine's"
+    )
+
+    training_memory_gib: float = Field(
+        default=0, description="memory that training may take; 0 means half of the machine's"
+    )
+    training_cluster: str = Field(
+        default="", description="address of a Dask scheduler on whose workers trees are grown"
     )
 
     def model_post_init(self, _context: object, /) -> None:
@@ -101,6 +110,12 @@ class Settings(BaseSettings):
         there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
         return self.ingest_memory_gib or max(1.0, there / 6)
 
+    @property
+    def training_memory(self) -> float:
+        """GiB that training may use: the setting, or half of this machine's memory, at least one."""
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+        return self.training_memory_gib or max(1.0, there / 2)
+
     def redis_address(self) -> str:
         """URL of the online store.
 
@@ -118,6 +133,10 @@ class Settings(BaseSettings):
     def exchange_address(self) -> str:
         """Base URL of the data exchange that HTTP sources are pulled from."""
         return self._address("exchange_url", lambda: f"http://{self.host}:{self.exchange_port}")
+
+    def identity_address(self) -> str:
+        """Base URL of the provider that verifies telephones and recognises faces."""
+        return self._address("identity_url", lambda: f"http://{self.host}:{self.identity_port}")
 
     def postgres_address(self, database: str) -> str:
         """``postgresql://`` URL of one of the platform's databases."""

@@ -32,7 +32,8 @@ class Labels(Strict):
 
     A model has the entity's key, ``decision_time`` and ``label`` (0 or 1). A source's column is a default where it
     equals ``positive``; its decision time is in the column ``decision_time``, else the time of the data. The column
-    ``known_at`` says when the outcome was known: a split by time then trains on what was known when its test begins.
+    ``known_at``, of the model or the source, says when the outcome was known: a split by time then trains on what was
+    known when its test begins.
     """
 
     model: Name | None = None
@@ -50,16 +51,21 @@ class Labels(Strict):
             raise ValueError("a source needs the column that holds the outcome")
         if self.source and self.positive is None:
             raise ValueError("a source needs the value of a default in its column: positive")
-        if self.model and {"column", "positive", "decision_time", "known_at"} & self.model_fields_set:
-            raise ValueError("a model has its columns by their fixed names; only a source names them")
+        if self.model and {"column", "positive", "decision_time"} & self.model_fields_set:
+            raise ValueError("a model has these columns by their fixed names; only a source names them")
         return self
 
 
 class TimeSplit(Strict):
-    """The last ``test_share`` of decisions in time are the test; no entity is on both sides."""
+    """The last ``test_share`` of decisions in time are the test; no entity is on both sides.
+
+    With an ``embargo``, nothing is learnt from outcomes that became known after the test begins (``known_at`` of the
+    labels says when); without, the test is later decisions, but not what was to be learnt at that day.
+    """
 
     kind: Literal["time"]
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    embargo: bool = True
     folds: Annotated[int, Field(ge=2)] = 5
     seed: int = 301
 
@@ -213,6 +219,11 @@ class Paths:
     def promotions(self) -> Path:
         """Which model decided when, and who approved it."""
         return self.root / "promotions"
+
+    @property
+    def accept_lane(self) -> Path:
+        """What was lent by lot, month by month."""
+        return self.root / "accept_lane"
 
     @property
     def monitoring(self) -> Path:

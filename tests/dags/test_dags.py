@@ -35,7 +35,9 @@ SOURCES = {
 DRIFT = "wuhan/drift"
 STEPS = ("build_warehouse", "check_features", "materialize_features", "train_models", "promote_ensemble")
 GOVERNANCE = ("apply_retention",)
-IDS = sorted({*(f"ingest_{source}" for source in SOURCES), *STEPS, *GOVERNANCE, "monitor_models"})
+IDS = sorted(
+    {*(f"ingest_{source}" for source in SOURCES), *STEPS, *GOVERNANCE, "expire_applications", "monitor_models"}
+)
 
 
 def dags_of(module: ModuleType) -> dict[str, Any]:

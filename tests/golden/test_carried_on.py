@@ -1,6 +1,6 @@
 """Features and history that a build carries on from the one before are those of a full build, bit for bit.
 
-Days pass with and without deliveries; records come late, leave windows, move to another entity; outcomes become known
+What history says of a time is what was served then, also of somebody whose records had left every window. Days pass with and without deliveries; records come late, leave windows, move to another entity; outcomes become known
 and are withdrawn; a contract changes.
 """
 
@@ -66,7 +66,16 @@ select distinct
   0 as label
 from {{ ref('stg_sales') }}
 where known_until is null and kind = 'goods' and event_time + interval '60' day <= {{ as_of() }}
+{% for moment in MOMENTS %}
+union
+select uscc, cast('{{ moment }}' as timestamp), 0
+from {{ ref('int_entities') }}
+where first_known <= cast('{{ moment }}' as timestamp)
+  and cast('{{ moment }}' as timestamp) + interval '20' day <= {{ as_of() }}
+{% endfor %}
 """
+# When the deliveries are built. By the next one everybody has an outcome of a decision at that time.
+MOMENTS = [START + timedelta(days=31 * step + 1) for step in range(3)]
 MOVED = "E90"
 SOURCES = ("cases", "files", "sales")
 
@@ -103,7 +112,8 @@ def prepared(directory: Path) -> Workspace:
         text = CASES.replace("ABSENCE", absence).replace("name: cases\n", f"name: {name}\n")
         (sources / name).mkdir()
         (sources / name / "contract.yaml").write_text(text, encoding="utf-8")
-    (workspace.directory / "models" / "marts" / "outcomes.sql").write_text(OUTCOMES, encoding="utf-8")
+    outcomes = OUTCOMES.replace("MOMENTS", str([str(moment) for moment in MOMENTS]))
+    (workspace.directory / "models" / "marts" / "outcomes.sql").write_text(outcomes, encoding="utf-8")
     return Workspace.load(workspace.directory, workspace.settings)
 
 
@@ -122,11 +132,16 @@ def due_rows(workspace: Workspace) -> dict[str, int]:
     return dict(zip(SOURCES, found, strict=True))
 
 
+Served = dict[tuple[str, datetime], dict[tuple[str, datetime], tuple[Any, ...]]]
+Carried = tuple[Workspace, list[dict[str, int]], Served]
+
+
 @pytest.fixture(scope="module")
-def carried(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[dict[str, int]]]:
-    """A warehouse that was built day after day, and how many rows were due in each build."""
+def carried(tmp_path_factory: pytest.TempPathFactory) -> Carried:
+    """A warehouse that was built day after day, how many rows were due in each build, and marts as they were then."""
     workspace = prepared(tmp_path_factory.mktemp("carried"))
     steps, due = deliveries(303), []
+    served: Served = {}
     end = START + timedelta(days=62)
     first = [case(number, f"E{number:02d}", START - timedelta(days=number * 9)) for number in range(12)]
     # In the second delivery one case turns out to be of somebody who was not known, and one is corrected late.
@@ -140,12 +155,13 @@ def carried(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[d
         land(workspace, f"step{step}", steps[step])
         for source in ("cases", "files"):
             land_cases(workspace, source, f"step{step}", cases)
-        build(workspace, docs=False)
+        build(workspace, MOMENTS[step], docs=False)
         due.append(due_rows(workspace))
+        served |= {(source, MOMENTS[step]): rows_of(workspace, f"feature_{source}") for source in SOURCES}
     # Nothing is delivered any more, but time passes: some records leave a window, and days are counted.
     build(workspace, end + timedelta(days=17), docs=False)
     due.append(due_rows(workspace))
-    return workspace, due
+    return workspace, due, served
 
 
 def compared_with_a_full_build(workspace: Workspace, as_of: datetime, aside: Path) -> int:
@@ -157,15 +173,13 @@ def compared_with_a_full_build(workspace: Workspace, as_of: datetime, aside: Pat
     return rows
 
 
-def test_what_is_carried_on_is_what_a_full_build_makes(
-    carried: tuple[Workspace, list[dict[str, int]]], tmp_path: Path
-) -> None:
-    workspace, due = carried
+def test_what_is_carried_on_is_what_a_full_build_makes(carried: Carried, tmp_path: Path) -> None:
+    workspace, due, _ = carried
     as_of = START + timedelta(days=79)
-    now = {entity for entity, time in rows_of(workspace, "feature_files") if time == as_of}
+    now = {entity: row[3:] for (entity, time), row in rows_of(workspace, "feature_files").items() if time == as_of}
     # The case that moved, and those that left the longest window, are of nobody any more where that is no knowledge.
-    assert "E03" not in now
-    assert "E92" in now
+    assert set(now["E03"]) == {None}
+    assert None not in now["E92"]
     assert compared_with_a_full_build(workspace, as_of, tmp_path / "carried") > 200
     everything = due_rows(workspace)
     assert len(set(due[0].values())) == 1
@@ -174,10 +188,32 @@ def test_what_is_carried_on_is_what_a_full_build_makes(
     assert 0 < due[-1]["cases"] < 5
 
 
-def test_a_changed_contract_builds_its_own_models_anew(
-    carried: tuple[Workspace, list[dict[str, int]]], tmp_path: Path
-) -> None:
-    workspace, _ = carried
+def newest(rows: dict[tuple[str, datetime], tuple[Any, ...]], entity: str, moment: datetime) -> tuple[Any, ...]:
+    """What a join by time finds: the features of the newest row of ``entity`` that is not after ``moment``."""
+    times = [time for name, time in rows if name == entity and time <= moment]
+    return rows[entity, max(times)][3:] if times else ()
+
+
+def test_history_says_of_a_time_what_was_served_then(carried: Carried) -> None:
+    workspace, _, served = carried
+    left = 0
+    for source in ("cases", "files"):
+        rows = rows_of(workspace, f"feature_{source}")
+        # Of E05 a correction landed later that could have been known.
+        entities = {entity for entity, _ in rows} - {"E05"}
+        for moment in MOMENTS[:-1]:
+            then = served[source, moment]
+            for entity in entities:
+                found = newest(rows, entity, moment)
+                assert found == then.get((entity, moment), ((),) * 3)[3:], (source, entity, moment)
+                before = newest(rows, entity, moment - timedelta(days=31))
+                left += set(found) == {None} and not set(before) <= {None}
+    # Whose last record left every window between two builds: the join must not go back to it.
+    assert left > 0
+
+
+def test_a_changed_contract_builds_its_own_models_anew(carried: Carried, tmp_path: Path) -> None:
+    workspace, *_ = carried
     contract = workspace.directory / "sources" / "cases" / "contract.yaml"
     contract.write_text(contract.read_text(encoding="utf-8").replace("window_days: 20", "window_days: 30"), "utf-8")
     changed = Workspace.load(workspace.directory, workspace.settings)
@@ -188,8 +224,8 @@ def test_a_changed_contract_builds_its_own_models_anew(
     assert compared_with_a_full_build(changed, as_of, tmp_path / "changed") > 200
 
 
-def test_after_a_build_that_failed_nothing_is_carried_on(carried: tuple[Workspace, list[dict[str, int]]]) -> None:
-    workspace, _ = carried
+def test_after_a_build_that_failed_nothing_is_carried_on(carried: Carried) -> None:
+    workspace, *_ = carried
     memory = workspace.paths.state / "warehouse_duckdb.json"
     assert json.loads(memory.read_text(encoding="utf-8"))["as_of"]
     outcomes = workspace.directory / "models" / "marts" / "outcomes.sql"
@@ -201,10 +237,10 @@ def test_after_a_build_that_failed_nothing_is_carried_on(carried: tuple[Workspac
     outcomes.write_text(good, encoding="utf-8")
 
 
-def test_time_cannot_go_back_with_what_is_carried_on(carried: tuple[Workspace, list[dict[str, int]]]) -> None:
+def test_time_cannot_go_back_with_what_is_carried_on(carried: Carried) -> None:
     from credit301.warehouse.increment import Increment
 
-    workspace, _ = carried
+    workspace, *_ = carried
     memory = workspace.paths.state / "warehouse_duckdb.json"
     known = json.loads(memory.read_text(encoding="utf-8"))
     memory.write_text(json.dumps({**known, "as_of": START.isoformat()}), encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from credit301.errors import ConfigError, ModelError, NotFound, WarehouseError
+from credit301.errors import ConfigError, NotFound, WarehouseError
 from credit301.model import bundle
+from credit301.strategy.folder import find
 from credit301.workspace import Workspace
 from serving.judge import Loaded
 from serving.verbs import decide_all, sample, yuan_of
@@ -69,7 +71,7 @@ def test_the_numbers_are_those_of_a_single_decision(built: Workspace) -> None:
     rows = {row["entity"]: row for row in pq.read_table(summary["path"]).to_pylist()}
     loaded = Loaded(bundle.read(built.paths.bundles / "v1"), source="directory")
     for entity, values in ((SOUND, GOOD), (WEAK, BAD)):
-        judged = loaded.judge([values[key] for key in loaded.plan.keys], Decimal(200_000), 12)
+        judged = loaded.judge(find(built), [values[key] for key in loaded.plan.keys], Decimal(200_000), 12)
         row = rows[entity]
         assert row["probability"] == judged.score.probability
         assert (row["limit"], row["annual_rate"]) == (judged.verdict.limit, judged.verdict.annual_rate)
@@ -107,18 +109,15 @@ def test_without_marts_or_a_bundle_it_says_what_to_run(wuhan: Workspace) -> None
         sample(wuhan)
 
 
-def test_a_bundle_without_a_policy_decides_nothing() -> None:
-    import msgspec
-
-    model = trained()
-    manifest = msgspec.structs.replace(model.manifest, policy={})
-    with pytest.raises(ModelError, match="no policy"):
-        Loaded(bundle.Bundle(manifest=manifest, files=model.files, sha256=""), source="directory")
+def test_a_workspace_without_a_strategy_decides_nothing(built: Workspace, tmp_path: Path) -> None:
+    bare = replace(built, directory=tmp_path)
+    with pytest.raises(NotFound, match="no strategy"):
+        decide_all(bare)
 
 
 def test_a_sample_is_an_applicant_without_an_outcome_that_the_most_sources_know(built: Workspace) -> None:
-    assert sample(built) in {SOUND, WEAK, HOLLOW}
-    assert sample(built) == sample(built)
+    assert sample(built)[0] in {SOUND, WEAK, HOLLOW}
+    assert sample(built) == sample(built, 2)[:1]
 
 
 def test_an_amount_that_is_no_number_is_refused() -> None:

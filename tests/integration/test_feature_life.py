@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -46,18 +47,26 @@ def city(tmp_path: Path, redis: Any) -> TinyWorkspace:
 
 def materialized(city: TinyWorkspace, age: timedelta = timedelta(hours=1), times: float = 1.0) -> Workspace:
     """The workspace with the mart of its one source built and online."""
-    workspace = city.load()
+    return online(city.load(), rows(city.load(), age, times))
+
+
+def rows(workspace: Workspace, age: timedelta, times: float = 1.0, without: frozenset[int] = frozenset()) -> pa.Table:
+    """Rows of thirty entities; all features of those in ``without`` and of every seventh are null."""
     (contract,) = workspace.featured()
-    keys = [f"U{number}" for number in range(30)]
-    columns: dict[str, Any] = {"uscc": keys}
+    columns: dict[str, Any] = {"uscc": [f"U{number}" for number in range(30)]}
     for place, feature in enumerate(contract.features):
-        columns[feature.name] = pa.array(
-            [None if number % 7 == 0 else times * (number + place) for number in range(30)], pa.float64()
-        )
+        values = [None if number % 7 == 0 or number in without else times * (number + place) for number in range(30)]
+        columns[feature.name] = pa.array(values, pa.float64())
     moment = pa.array([NOW - age] * 30, pa.timestamp("us"))
+    return pa.table({**columns, "event_timestamp": moment, "created_timestamp": moment})
+
+
+def online(workspace: Workspace, mart: pa.Table) -> Workspace:
+    """The workspace with ``mart`` as that of its one source, materialized."""
+    (contract,) = workspace.featured()
     path = workspace.paths.mart(f"feature_{contract.name}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table({**columns, "event_timestamp": moment, "created_timestamp": moment}), path)
+    pq.write_table(mart, path)
     verbs.call("materialize", workspace)
     return workspace
 
@@ -84,6 +93,23 @@ def test_a_row_that_was_lost_is_found(city: TinyWorkspace, redis: Any) -> None:
     workspace = materialized(city)
     redis.delete(entity_key(workspace.name, "uscc", "U5"))
     with pytest.raises(FeatureStoreError, match=r"None, offline 5\.0"):
+        verbs.call("parity", workspace)
+
+
+def test_who_left_every_window_is_without_data_online_as_in_history(city: TinyWorkspace) -> None:
+    workspace = city.load()
+    before, now = rows(workspace, timedelta(days=2)), rows(workspace, timedelta(hours=1), without=frozenset({5}))
+    online(workspace, before)
+    online(workspace, pa.concat_tables([before, now]))
+    assert verbs.call("parity", workspace)["different"] == 0
+    name = workspace.source("sales").features[0].name
+    answer = open_store(workspace).get_online_features(
+        features=[f"sales:{name}"], entity_rows=[{"uscc": "U5"}, {"uscc": "U6"}]
+    )
+    assert answer.to_dict()[name] == [None, 6.0]
+    # Without the row that says so, the join that training sets are made with goes back to what was known before.
+    online(workspace, pa.concat_tables([before, now.filter(pc.not_equal(now["uscc"], "U5"))]))
+    with pytest.raises(FeatureStoreError, match=r"online None, offline 5\.0"):
         verbs.call("parity", workspace)
 
 

@@ -81,7 +81,7 @@ class TestDecisions:
         assert decision["versions"] == {
             "model": "v1",
             "features": "test",
-            "policy": "test-1",
+            "strategy": "credit test-1",
             "alias": "champion",
             "registered": "",
         }
@@ -101,7 +101,8 @@ class TestDecisions:
     def test_a_revoked_enterprise_is_declined_by_the_rule_that_read_it(self, api: httpx.Client) -> None:
         decision = ask(api, REVOKED_ONE).json()
         assert (decision["outcome"], decision["limit"], decision["annual_rate"]) == ("decline", None, None)
-        assert decision["rules"][0]["value"] == "revoked"
+        (hit,) = [rule for rule in decision["rules"] if rule["hit"]]
+        assert hit["read"] == {"features.business_registration.status_last": "revoked"}
         assert decision["reasons"][0]["code"] == "rule.not_in_operation"
 
     def test_sources_without_data_are_listed_and_not_scored(self, api: httpx.Client) -> None:
@@ -317,6 +318,8 @@ def test_the_schema_fuzzer_finds_no_server_error_and_no_answer_beside_the_schema
     )
 
     document = api.get("/openapi.json").json()
+    # Applications need a database; they are asked the same in test_applications_http.
+    document["paths"] = {path: item for path, item in document["paths"].items() if "/applications" not in path}
     schema = schemathesis.openapi.from_dict(document)
     key = workspace.settings.secret("api_key")
     seen: set[int] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -86,9 +87,6 @@ def rules(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> St
 @pytest.fixture
 def beside(store: ValkeyServer, tmp_path: Path, rules: Stewardship) -> Iterator[Beside]:
     registry = Registry()
-    client = redis.Redis(port=store.port)
-    for key in client.scan_iter("credit301:accept_lane:*"):
-        client.delete(key)
     with running(registry.app()) as registry_address:
         url = f"redis://127.0.0.1:{store.port}/0"
         workspace = workspace_in(tmp_path / "home", url, registry_address, consenting=(*EVERYBODY, *OTHER_BAD))
@@ -171,3 +169,40 @@ def test_who_is_not_drawn_stays_declined_and_the_lot_is_on_record(beside: Beside
     assert ask(beside.api, BAD_ONE).json()["outcome"] == "decline"
     (row,) = beside.recorded(Event.DECIDED, 1)
     assert (row["lot_probability"], row["lot_drawn"], row["lot_granted"]) == (0.0, 0, 0)
+
+
+def test_changed_rules_are_in_use_without_a_dropped_request_and_a_broken_file_changes_nothing(
+    store: ValkeyServer, tmp_path: Path
+) -> None:
+    workspace = workspace_in(tmp_path / "home", f"redis://127.0.0.1:{store.port}/0")
+    make_bundle(tmp_path, "v1", 2.0)
+    file = workspace.directory / stewardship.PLACE
+    file.unlink()  # a link to the reference city's
+    file.write_text("traffic: {challenger_share: 0.1}\n", encoding="utf-8")
+    answers: list[int] = []
+    stop = threading.Event()
+    service = Service(workspace, bundle=tmp_path / "v1", poll_interval=0.05)
+    with (
+        running(service.app()) as address,
+        client_of(workspace, address) as api,
+        client_of(workspace, address) as other,
+    ):
+
+        def keep_asking() -> None:
+            while not stop.is_set():
+                answers.append(ask(other, GOOD_ONE).status_code)
+
+        asking = threading.Thread(target=keep_asking)
+        asking.start()
+        try:
+            assert ask(api, BAD_ONE).json()["outcome"] == "decline"
+            file.write_text("accept_lane: {share: 1.0, monthly_cap: 100000, limit_per_loan: 50000}\n", encoding="utf-8")
+            until(lambda: ask(api, BAD_ONE).json()["accept_lane"] == {"probability": 1.0}, "the accept lane to open")
+            file.write_text("accept_lane: {share: 2.0}\n", encoding="utf-8")
+            until(lambda: "models.yaml" in api.get("/v1/model").json()["rules"]["problem"], "the refusal to be told")
+            assert ask(api, BAD_ONE).json()["accept_lane"] == {"probability": 1.0}
+        finally:
+            stop.set()
+            asking.join()
+    assert set(answers) == {200}
+    assert len(answers) > 10

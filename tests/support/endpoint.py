@@ -17,6 +17,7 @@ from credit301.settings import Settings
 from credit301.workspace import Workspace
 from serving.auth import HEADER
 from tests.conftest import REPOSITORY
+from tests.support import strategies
 from tests.support.consenting import consent
 from tests.support.redis_server import redis_server
 from tests.support.scoring import BAD, GOOD, KEY, PROJECT, put, trained, valid_uscc
@@ -52,11 +53,26 @@ EVERYBODY = (GOOD_ONE, BAD_ONE, REVOKED_ONE, TAX_ONLY, HOLLOW, CORRUPT, WRONG_KI
 def workspace_in(
     home: Path, redis_url: str, mlflow_url: str = "", *, consenting: Iterable[str] = EVERYBODY
 ) -> Workspace:
-    """The reference city, with its files below ``home``, where ``consenting`` have let the client of the tests read."""
+    """The reference city with the strategy of the tests, its files below ``home``.
+
+    ``consenting`` have let the client of the tests read.
+    """
     settings = Settings(home=home, redis_url=redis_url, mlflow_url=mlflow_url)
-    workspace = Workspace.load(REPOSITORY / "workspaces" / "wuhan", settings)
+    workspace = Workspace.load(city_in(home / "city"), settings)
     consent(workspace, *consenting)
     return workspace
+
+
+def city_in(folder: Path) -> Path:
+    """A workspace's directory: the reference city's, but for its strategy; gives ``folder``."""
+    reference = REPOSITORY / "workspaces" / "wuhan"
+    (folder / "strategies").mkdir(parents=True, exist_ok=True)
+    for path in (*reference.iterdir(), *(reference / "strategies").glob("*.yaml")):
+        link = folder / path.relative_to(reference)
+        if path.name != "strategies" and not link.exists():
+            link.symlink_to(path)
+    strategies.write(folder / "strategies")
+    return folder
 
 
 def make_bundle(folder: Path, version: str = "v1", intercept: float = -0.5) -> bundle.Bundle:

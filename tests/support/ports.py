@@ -15,6 +15,7 @@ NAMES = (
     "redis_port",
     "postgres_port",
     "supervisor_port",
+    "identity_port",
 )
 # Below the range that systems take the near end of outgoing connections from: nothing takes the port between two uses.
 RANGE = range(20_000, 32_000)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
 
 import lightgbm
 import numpy as np
@@ -65,55 +64,6 @@ def valid_uscc(prefix: str = "91420100MA4K0000") -> str:
 
     body = (prefix + "0" * 17)[:17]
     return body + str(uscc.calc_check_digit(body))
-
-
-POLICY: dict[str, Any] = {
-    "version": "test-1",
-    "product": {
-        "name": {"zh": "测试贷款", "en": "test loan"},
-        "minimum_amount": "10000",
-        "maximum_amount": "3000000",
-        "amount_step": "1000",
-        "minimum_term_months": 3,
-        "maximum_term_months": 36,
-    },
-    "maximum_probability": 0.25,
-    "bands": [
-        {"name": "A", "maximum_probability": 0.02, "maximum_amount": "3000000", "sales_share": "0.30"},
-        {"name": "B", "maximum_probability": 0.25, "maximum_amount": "500000", "sales_share": "0.15"},
-    ],
-    "sales": {"feature": "tax_declaration:declared_sales_12m_sum", "maximum_amount_without": "100000"},
-    "rules": [
-        {
-            "id": "not_in_operation",
-            "feature": "business_registration:status_last",
-            "operator": "in",
-            "value": ["suspended", "revoked", "deregistered"],
-            "on_missing": "decline",
-            "text": {
-                "zh": "登记状态为停业、吊销或注销",
-                "en": "The registration is suspended, revoked or deregistered",
-            },
-        },
-        {
-            "id": "dishonest_debtor",
-            "feature": "judicial_penalty:dishonest_listing_count_24m",
-            "operator": "gt",
-            "value": 0,
-            "on_missing": "pass",
-            "text": {"zh": "近24个月被列为失信被执行人", "en": "It was listed as a dishonest debtor within 24 months"},
-        },
-    ],
-    "pricing": {
-        "kind": "risk_based",
-        "cost_of_funds": "0.022",
-        "loss_given_default": "0.55",
-        "margin": "0.012",
-        "step": "0.0005",
-        "floor": "0.0345",
-        "cap": "0.15",
-    },
-}
 
 
 def views() -> tuple[ViewSpec, ...]:
@@ -231,7 +181,7 @@ def trained(version: str = "v1", intercept: float = -0.5) -> Trained:
             "tax": Text(zh="税务", en="tax"),
             "risk": Text(zh="风险", en="risk"),
         },
-        policy=POLICY,
+        cut_off=0.25,
         metrics={"auc": 0.8},
     )
     return Trained(manifest=manifest, files=files, boosters=boosters)

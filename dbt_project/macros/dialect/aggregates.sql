@@ -23,3 +23,14 @@
 {% macro in_order(arguments, keys) -%}{{ return(adapter.dispatch("in_order")(arguments, keys)) }}{%- endmacro %}
 {% macro default__in_order(arguments, keys) -%}{{ arguments }} order by {{ keys }}{%- endmacro %}
 {% macro spark__in_order(arguments, keys) -%}{{ arguments }}{%- endmacro %}
+
+{# Standard deviation of a sample, summed up in the order of the values. DuckDB sorts lists faster than rows. #}
+{% macro sample_deviation(value, window, chosen) -%}
+  {{ return(adapter.dispatch("sample_deviation")(value, window, chosen)) }}
+{%- endmacro %}
+{% macro default__sample_deviation(value, window, chosen) -%}
+  stddev_samp({{ in_order(value, value) }}){{ within(window, chosen) }}
+{%- endmacro %}
+{% macro duckdb__sample_deviation(value, window, chosen) -%}
+  list_aggregate(list_sort(list({{ value }}){{ within(window, chosen) }}), 'stddev_samp')
+{%- endmacro %}

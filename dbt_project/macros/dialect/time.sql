@@ -16,8 +16,9 @@
 {% macro postgres__days_between(earlier, later) -%}(cast({{ later }} as date) - cast({{ earlier }} as date)){%- endmacro %}
 {% macro spark__days_between(earlier, later) -%}datediff(cast({{ later }} as date), cast({{ earlier }} as date)){%- endmacro %}
 
-{# Months of 30.4375 days since 1970, with a fraction: an axis to fit trends on. #}
-{% macro months_since_epoch(moment) -%}(cast({{ days_between("cast('1970-01-01' as date)", moment) }} as {{ float_type() }}) / 30.4375){%- endmacro %}
+{# An axis to fit trends on. #}
+{% macro days_since_epoch(moment) -%}{{ days_between("cast('1970-01-01' as date)", moment) }}{%- endmacro %}
+{% macro days_in_month() -%}30.4375{%- endmacro %}
 
 {# A relation `(month_start)` of the first days of the months between two moments. #}
 {% macro month_starts(first, last) -%}{{ return(adapter.dispatch("month_starts")(first, last)) }}{%- endmacro %}

@@ -69,7 +69,7 @@ CONTRACT_LEVELS = {
 }
 # Compared by rules of their own, or not at all.
 CONTRACT_APART = {"version", "path", "columns", "checks", "features", "submodel", "status", "retention"}
-COLUMN_LEVELS = {"label": Level.DOCUMENTATION}
+COLUMN_LEVELS = {"label": Level.DOCUMENTATION, "prefill": Level.COMPATIBLE}
 COLUMN_APART = {"name", "sql_type", "classification", "unit", "required", "primary_key"}
 FEATURE_LEVELS = {"label": Level.DOCUMENTATION}
 FEATURE_APART = {"name", "adverse", "favourable"}

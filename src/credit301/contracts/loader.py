@@ -4,7 +4,7 @@ The document is first held to the standard's own JSON schema, then to what the p
 either way an error names file, line and key. What the standard has no word for stands in ``customProperties``:
 ``time``, ``pull``, ``legalBasis``, ``purposes``, ``consent``,
 ``features``, ``edges``, ``subModel``, ``online``, ``windows``; on a column ``unit``, ``dateFormat``, ``repair``,
-``tolerance``.
+``tolerance``, ``prefill``.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ FILE_NAME = "contract.yaml"
 CONTRACT_PROPERTIES = {
     "time", "pull", "legalBasis", "features", "edges", "subModel", "purposes", "consent", "online", "windows"
 }  # fmt: skip
-COLUMN_PROPERTIES = {"unit", "dateFormat", "repair", "tolerance"}
+COLUMN_PROPERTIES = {"unit", "dateFormat", "repair", "tolerance", "prefill"}
 CACHED_CONTRACTS = 256
 RETENTION_DAYS = {"d": 1, "y": 365}
 ARGUMENTS = ("pattern", "validValues", "minimum", "maximum")
@@ -191,6 +191,7 @@ class _Loader:
             unit=str(self._value(custom, "unit", "")),
             date_format=str(self._value(custom, "dateFormat", "")),
             repair=self._repair(custom),
+            prefill=self._prefill(custom, item, at),
         )
         tolerance = self._value(custom, "tolerance", None)
         if required:
@@ -202,6 +203,16 @@ class _Loader:
         for index, rule in enumerate(item.get("quality") or []):
             self._quality(rule, name, (*at, "quality", index))
         return column
+
+    def _prefill(self, custom: dict[str, tuple[Any, Location]], item: dict[str, Any], at: Location) -> bool:
+        if "prefill" not in custom:
+            return False
+        value, place = custom["prefill"]
+        if not isinstance(value, bool):
+            raise self.file.error(place, "must be true or false.")
+        if value and self._classification(item, at) is Classification.PERSONAL:
+            raise self.file.error(place, "a personal column is not shown to whoever applies.")
+        return value
 
     def _repair(self, custom: dict[str, tuple[Any, Location]]) -> tuple[RepairStep, ...]:
         if "repair" not in custom:

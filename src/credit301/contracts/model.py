@@ -132,6 +132,7 @@ class Column(Strict):
     unit: str = ""
     date_format: str = ""
     repair: tuple[RepairStep, ...] = ()
+    prefill: bool = Field(default=False, description="whether an applicant finds it filled in")
 
 
 class TimeColumns(Strict):

@@ -9,15 +9,16 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from credit301.domain.policy import Cause, Outcome, RuleResult, Scalar
 from credit301.domain.text import Text
+from credit301.domain.verdict import Cause, Outcome, RuleResult, Scalar
 
 
 class Reason(msgspec.Struct, frozen=True):
     """Why the decision is what it is, strongest first.
 
-    ``kind``: the ``policy`` declined or bounded it, a ``feature`` moved the probability, or a ``missing_source`` had
-    no data, which is said as such. ``contribution`` is in log-odds of default: positive raises the probability.
+    ``kind``: the strategy's ``policy`` declined or bounded it, a ``feature`` moved the probability, or a
+    ``missing_source`` had no data, which is said as such. ``contribution`` is in log-odds of default: positive raises
+    the probability.
     """
 
     kind: Literal["policy", "feature", "missing_source"]
@@ -66,7 +67,7 @@ class Versions(msgspec.Struct, frozen=True):
 
     model: str
     features: str
-    policy: str
+    strategy: str
     alias: str = "champion"
     registered: str = ""
 
@@ -93,7 +94,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     decision_id: Annotated[str, Meta(description="决策编号 / identifies this decision")]
     workspace: Annotated[str, Meta(description="城市或银行 / the city or bank")]
     entity: Annotated[str, Meta(description="企业标识 / the enterprise's key")]
-    outcome: Annotated[Outcome, Meta(description="结果：批准或拒绝 / approve or decline")]
+    outcome: Annotated[Outcome, Meta(description="结果：批准、拒绝或转人工 / approve, decline or refer to a person")]
     probability: Annotated[
         float, Meta(description="校准后的12个月违约概率 / calibrated probability of default", ge=0, le=1)
     ]
@@ -105,11 +106,13 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     term_months: Annotated[int, Meta(description="期限（月） / term in months")]
     reasons: Annotated[tuple[Reason, ...], Meta(description="原因，按重要性排序 / reasons, most important first")]
     causes: Annotated[
-        tuple[Cause, ...], Meta(description="政策所作的限制 / what the policy declined or bounded, and why")
+        tuple[Cause, ...], Meta(description="策略所作的限制 / what the strategy declined or bounded, and why")
     ]
     dimensions: Annotated[tuple[DimensionResult, ...], Meta(description="各维度得分 / sub-scores by dimension")]
     sources: Annotated[tuple[SourceResult, ...], Meta(description="各来源子模型 / each source's own model")]
-    rules: Annotated[tuple[RuleResult, ...], Meta(description="硬性规则及其读取的值 / hard rules and what they read")]
+    rules: Annotated[
+        tuple[RuleResult, ...], Meta(description="策略规则及其读取的值 / rules of the strategy and what they read")
+    ]
     missing_sources: Annotated[tuple[str, ...], Meta(description="没有数据的来源 / sources without data")]
     versions: Annotated[Versions, Meta(description="版本 / versions used")]
     features_as_of: Annotated[

@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from credit301.domain.decision import Decision
-from credit301.domain.policy import Scalar
+from credit301.domain.verdict import Scalar
 from credit301.errors import AuditError
 
 FORMAT: Literal[1] = 1
@@ -33,12 +33,14 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     ``decision`` is the answer, with the keyed hash in the place of the enterprise's key. ``values`` are the features in
     the order of the bundle's plan, as they were read at ``decision.features_as_of`` by ``decision.consents``.
-    ``release`` is the platform's version that decided, ``bundle`` the SHA-256 of the manifest of the model.
+    ``release`` is the platform's version that decided, ``bundle`` the SHA-256 of the manifest of the model,
+    ``strategy`` that of the strategy.
     """
 
     format: Literal[1] = FORMAT
     release: str
     bundle: str
+    strategy: str
     caller: str
     application: str
     values: tuple[Scalar, ...]

@@ -31,6 +31,9 @@ ROWS_AT_ONCE = 20_000
 REMEMBERED = 256
 """Sets of missing sources whose weights are kept, some 100 KB each; the reference city knows some sixty."""
 
+SOLUTIONS = 10_000
+"""Those of which the weights of the columns are kept, some 2 KB each, for many rows at once."""
+
 
 class Curve(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A number: both curves at ``knots``, linear between them and constant outside; ``sign`` of the weights."""
@@ -127,6 +130,7 @@ class Additive:
         self._owners = np.array(spec.owners)
         self.sources = frozenset(spec.owners) - {""}
         self._known: OrderedDict[frozenset[str], Weights] = OrderedDict()
+        self._solutions: dict[frozenset[str], FloatArray] = {}
         self._lock = threading.Lock()
         self._full = solve(sums[:, :-1], sums[:, -1], spec.signs)
         self.intercept = self.weights(frozenset()).intercept
@@ -165,7 +169,7 @@ class Additive:
         known = np.column_stack([present[name] for name in sources])
         patterns, which = np.unique(known, axis=0, return_inverse=True)
         columns = [
-            self.weights(frozenset(name for name, there in zip(sources, pattern, strict=True) if not there)).columns
+            self._columns(frozenset(name for name, there in zip(sources, pattern, strict=True) if not there))
             for pattern in patterns
         ]
         result = np.empty(len(matrix))
@@ -181,15 +185,26 @@ class Additive:
         """Columns of :class:`AdditiveSpec` for the rows of ``matrix``, shape (rows, width)."""
         return design(self.spec, matrix[:, self._curves], matrix[:, self._categories])
 
-    def _solved(self, missing: frozenset[str]) -> Weights:
+    def _columns(self, missing: frozenset[str]) -> FloatArray:
+        """The weights of the columns alone, kept for more sets of missing sources than :meth:`weights`."""
+        found = self._solutions.get(missing)
+        if found is None:
+            found = self._solution(missing)
+            if len(self._solutions) < SOLUTIONS:
+                self._solutions[missing] = found
+        return found
+
+    def _solution(self, missing: frozenset[str]) -> FloatArray:
         kept = ~np.isin(self._owners, list(missing)) if missing else np.ones(len(self._owners), dtype=bool)
-        weights = np.zeros(len(kept))
         if kept.all():
-            weights = self._full
-        else:
-            places = np.flatnonzero(kept)
-            gram, target = self._sums[np.ix_(places, places)], self._sums[places, -1]
-            weights[places] = solve(gram, target, self.spec.signs[places], self._full[places] != 0)
+            return self._full
+        weights, places = np.zeros(len(kept)), np.flatnonzero(kept)
+        gram, target = self._sums[np.ix_(places, places)], self._sums[places, -1]
+        weights[places] = solve(gram, target, self.spec.signs[places], self._full[places] != 0)
+        return weights
+
+    def _solved(self, missing: frozenset[str]) -> Weights:
+        weights = self._solution(missing)
         tables, start = [], 1 + CURVES * len(self.spec.curves)
         numbers = weights[1:start].reshape(-1, CURVES).T[:, :, None]
         for item in self.spec.categories:

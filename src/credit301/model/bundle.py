@@ -3,7 +3,7 @@
 A bundle is a ``manifest.json`` and the models that it names (LightGBM's text, and the additive model's numbers), each
 with its SHA-256. Nothing in it is
 executable: no pickle, no code. The manifest says what to read from the online store, how the sub-models' log-odds
-become one probability, what each feature means to a person, and which policy was decided on with it.
+become one probability, and what each feature means to a person.
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ class Reason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything about a bundle. ``files`` is filled by :func:`write`; ``reasons`` is keyed ``<view>:<feature>``.
 
-    ``windows`` names the sliding windows over events that the policy may read beside the features.
+    ``windows`` names the sliding windows over events that strategies may read beside the features. ``cut_off`` is the
+    highest probability that the strategies let pass when it was trained, by which its groups are looked at.
     """
 
     format: Literal[2] = FORMAT
@@ -143,7 +144,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     scale: Scale = Scale()
     reasons: dict[str, Reason] = {}
     dimensions: dict[str, Text] = {}
-    policy: dict[str, Any] = {}
+    cut_off: float | None = None
     metrics: dict[str, Any] = {}
     feature_version: str = ""
     windows: tuple[str, ...] = ()

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Literal
 
 from credit301.domain.decision import Reason
-from credit301.domain.policy import Scalar, Verdict
 from credit301.domain.text import Text
+from credit301.domain.verdict import Scalar, Verdict
 from credit301.model.bundle import FeatureSpec, Manifest
 from credit301.model.scorer import Score
 
@@ -27,13 +27,14 @@ class Explainer:
         }
         self._titles = {view.name: view.title or Text(zh=view.name, en=view.name) for view in manifest.views}
         self._views = {model.name: model.view for model in manifest.submodels}
-        self._best_band = (manifest.policy.get("bands") or [{}])[0].get("name")
 
-    def explain(self, score: Score, values: Mapping[str, Scalar], verdict: Verdict) -> tuple[Reason, ...]:
+    def explain(
+        self, score: Score, values: Mapping[str, Scalar], verdict: Verdict, best_band: str
+    ) -> tuple[Reason, ...]:
         """Reasons for ``verdict``, most important first.
 
-        A decline: what the policy said, then what raised the probability. An approval: what lowered it, then, below the
-        best band or the amount asked for, what stood in the way. Last, the sources that had no data.
+        A decline: what the strategy said, then what raised the probability. An approval: what lowered it, then, below
+        the ``best_band`` or the amount asked for, what stood in the way. Last, the sources that had no data.
         """
         ranked = sorted(score.contributions.items(), key=lambda item: item[1])
         favourable = [key for key, contribution in ranked if contribution < 0]
@@ -42,7 +43,7 @@ class Explainer:
             Reason(kind="policy", code=cause.code, direction="adverse", text=cause.text) for cause in verdict.causes
         ]
         declined = verdict.limit is None
-        could_be_better = bool(verdict.causes) or verdict.band != self._best_band
+        could_be_better = bool(verdict.causes) or verdict.band != best_band
         against = OTHER if could_be_better else 0
         chosen = [
             self._feature(key, score.contributions[key], values.get(key))

@@ -110,10 +110,14 @@ class Monitoring(Strict):
 
 
 class Retraining(Strict):
-    """When a new version is trained, and which alias it gets where it passes the gate: it decides on nobody unasked."""
+    """When a new version is trained, and which alias it gets where it passes the gate: it decides on nobody unasked.
+
+    ``on_new_outcomes``: when so many more outcomes are known, as a share of those that the last training had.
+    """
 
     every_days: Annotated[int, Field(ge=1)] = 30
     on_drift: bool = True
+    on_new_outcomes: Annotated[float, Field(gt=0)] | None = None
     alias: Literal["challenger", "shadow"] = "shadow"
 
 

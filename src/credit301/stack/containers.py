@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from credit301 import console
+from credit301.applications import migrate as applications
 from credit301.errors import NotFound
 from credit301.stack import airflow_env, portal, postgres
 from credit301.stack.lifecycle import child_environment
@@ -36,9 +37,10 @@ def run_service(
 
 
 def migrate(workspace: Workspace) -> dict[str, Any]:
-    """Make the databases and bring Airflow's to the installed version. 创建并迁移数据库。"""
+    """Make the databases, bring Airflow's and the applications' to the installed version. 创建并迁移数据库。"""
     settings = workspace.settings
     postgres.create_databases(settings)
+    applications.migrate(settings)
     airflow_env.prepare(settings)
     log = settings.home / "logs" / "airflow-migrate.log"
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -50,7 +50,10 @@ def demo(
     console.say("2/5 启动服务 · starting the services")
     up(workspace)
     console.say("3/5 运行 DAG · running the DAGs")
-    promoted = _run_dags(workspace, minutes * 60) and _approve_first(workspace)
+    before = _champion(workspace)
+    if _run_dags(workspace, minutes * 60):
+        _approve_first(workspace)
+    promoted = _champion(workspace) != before
     console.say("4/5 等待在线服务 · waiting for the endpoint")
     _wait_for_endpoint(workspace)
     console.say("5/5 决策 · a decision")
@@ -73,22 +76,27 @@ def _run_dags(workspace: Workspace, timeout: float) -> bool:
         return Road(airflow, since, runs, timeout, lambda: _require_alive(workspace)).follow()
 
 
-def _approve_first(workspace: Workspace) -> bool:
+def _champion(workspace: Workspace) -> str:
+    """The version that decides by right; empty where there is none."""
+    holder = promotions.holder(promotions.read(workspace))
+    return holder.version if holder else ""
+
+
+def _approve_first(workspace: Workspace) -> None:
     """Where nobody decides yet and a person must approve who does, stand in for that person, and say so.
 
     A city that is not simulated is left without a champion until somebody signs for one.
     """
     rules = stewardship.load(workspace)
-    if not rules.approval.required or promotions.holder(promotions.read(workspace)) is not None:
-        return True
+    if not rules.approval.required or _champion(workspace):
+        return
     if not workspace.definition.simulated:
         console.say("候选模型等待批准 · the candidate waits for approval: credit301 promote --by ... --role ...")
-        return False
+        return
     role = next(iter(rules.approval.roles))
     console.say(f"演示代为批准首个模型（角色 {role}） · the demonstration approves the first model as {role}")
     reason = "演示：模拟城市的首个模型 first model of a simulated city"
     verbs.call("promote", workspace, by="demonstration", role=role, reason=reason)
-    return True
 
 
 def _wait_for_dags(airflow: Airflow, wanted: set[str]) -> None:

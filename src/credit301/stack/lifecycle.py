@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from credit301 import console
+from credit301.applications import migrate as applications
 from credit301.errors import ConfigError, Credit301Error
 from credit301.settings import PREFIX, Settings
 from credit301.stack import airflow_env, health, portal, postgres, redis_server
@@ -158,6 +159,8 @@ def _start_stage(supervisor: Supervisor, workspace: Workspace, stage: Sequence[S
 def _furnish(settings: Settings, stage: Sequence[Service]) -> None:
     if "postgres" in {service.name for service in stage}:
         postgres.create_databases(settings)
+        if applications.migrate(settings)["migrated"]:
+            console.say("  the tables of applications were brought up to date")
 
 
 def _wait(supervisor: Supervisor, stage: Sequence[Service]) -> None:

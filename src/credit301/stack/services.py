@@ -155,6 +155,8 @@ def _stores(settings: Settings) -> list[Service]:
 def _tools(workspace: Workspace) -> list[Service]:
     settings = workspace.settings
     tracking, exchange = settings.mlflow_address(), settings.exchange_address()
+    embedded = settings.profile is Profile.EMBEDDED
+    identity = settings.identity_address() if settings.identity_url or embedded else ""
     site = f"http://{settings.host}:{settings.site_port}"
     return [
         Service(
@@ -184,6 +186,18 @@ def _tools(workspace: Workspace) -> list[Service]:
             port=settings.exchange_port,
             port_setting="exchange_port",
             optional=True,  # before a city was simulated there is nothing to exchange
+        ),
+        Service(
+            name="identity",
+            command=(program("credit301"), "identity-provider"),
+            stage=TOOLS,
+            check=health.http(f"{identity}/healthz"),
+            timeout=60,
+            here=workspace.definition.simulated and is_here(identity, settings, settings.identity_port),
+            address=identity,
+            port=settings.identity_port,
+            port_setting="identity_port",
+            optional=True,  # only who applies anew must be verified
         ),
         Service(
             name="site",

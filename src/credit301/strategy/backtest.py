@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 
 from credit301.domain.verdict import Outcome, Scalar
-from credit301.strategy.definition import Document
 from credit301.strategy.strategy import Strategy
 
 PROBABILITY, SCORE, AMOUNT, TERM = "probability", "score", "amount", "term_months"
@@ -78,7 +77,7 @@ def answers(strategy: Strategy, applications: pa.Table, processes: int) -> pa.Ta
     parts = [
         applications.slice(begin, _CHUNK).combine_chunks() for begin in range(0, max(1, applications.num_rows), _CHUNK)
     ]
-    document = strategy.document.model_dump_json().encode("utf-8")
+    document = strategy.text
     if processes == 1 or applications.num_rows < _HERE:
         return pa.concat_tables([_answered(document, part) for part in parts])
     # A fresh process: this one may hold threads, and locks of theirs.
@@ -88,7 +87,7 @@ def answers(strategy: Strategy, applications: pa.Table, processes: int) -> pa.Ta
 
 
 def _answered(document: bytes, applications: pa.Table) -> pa.Table:
-    strategy = Strategy(Document.model_validate_json(document))
+    strategy = Strategy.from_text(document)
     columns: dict[str, list[str | float | None]] = {name: [] for name in SCHEMA.names}
     for row in _rows(applications, strategy.features()):
         said = _answer(strategy, row)

@@ -84,9 +84,13 @@ class Definition(Strict):
 
 
 class Document(Strict):
-    """A whole strategy: what is compiled, kept for replays, and known by its SHA-256."""
+    """A whole strategy: what is compiled, kept for replays, and known by its SHA-256.
+
+    ``labels`` are what the features that its graphs read are called, by ``<view>:<feature>``.
+    """
 
     name: Name
     definition: Definition
     graphs: dict[Stage, dict[str, Any]]
-    tables: dict[Name, list[dict[Identifier, Decimal | None]]]
+    tables: dict[Name, list[dict[Identifier, Decimal | None]]] = Field(default_factory=dict)
+    labels: dict[str, Text] = Field(default_factory=dict)

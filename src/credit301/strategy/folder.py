@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 from pydantic import ValidationError
 
-from credit301.domain.text import Text
 from credit301.errors import NotFound
 from credit301.features.windows.definition import window_names
 from credit301.strategy.definition import STAGES, Definition, Document, MartTable
@@ -45,7 +44,13 @@ def load(workspace: Workspace, folder: Path) -> Strategy:
     tables = {name: _table(workspace, file, name, table) for name, table in definition.tables.items()}
     try:
         document = Document.model_validate(
-            {"name": folder.name, "definition": definition.model_dump(), "graphs": graphs, "tables": tables}
+            {
+                "name": folder.name,
+                "definition": definition.model_dump(),
+                "graphs": graphs,
+                "tables": tables,
+                "labels": _labels(workspace, json.dumps(graphs)),
+            }
         )
     except ValidationError as error:
         raise file.invalid(error) from error
@@ -53,7 +58,7 @@ def load(workspace: Workspace, folder: Path) -> Strategy:
     missing = sorted(set(definition.indispensable) - workspace.sources.keys())
     if missing:
         raise file.error(("indispensable",), f"there is no source {missing[0]!r}")
-    return Strategy(document, known | set(window_names(workspace)), labels(workspace))
+    return Strategy(document, known | set(window_names(workspace)))
 
 
 def load_all(workspace: Workspace) -> list[Strategy]:
@@ -91,12 +96,13 @@ def find(workspace: Workspace, which: str | None = None) -> Strategy:
     return min(made, key=lambda one: one.definition.applies_to.conditions)
 
 
-def labels(workspace: Workspace) -> dict[str, Text]:
-    """What features are called, by ``<view>:<feature>``."""
+def _labels(workspace: Workspace, graphs: str) -> dict[str, dict[str, str]]:
+    """What the features that ``graphs`` mention are called."""
     return {
-        f"{source.name}:{feature.name}": Text(zh=feature.label.zh, en=feature.label.en)
+        f"{source.name}:{feature.name}": {"zh": feature.label.zh, "en": feature.label.en}
         for source in workspace.featured()
         for feature in source.features
+        if f"features.{source.name}.{feature.name}" in graphs
     }
 
 

@@ -14,6 +14,8 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
+from pydantic import ValidationError
+
 from credit301.domain.money import RATE, floor_to
 from credit301.domain.text import Text
 from credit301.domain.verdict import ABOVE_CUT_OFF, Cause, Outcome, RuleResult, Scalar, Stage, Verdict
@@ -36,15 +38,12 @@ class Strategy:
         document: the strategy.
         known: keys of the features (``<view>:<feature>``) and names of the windows that there are; ``None`` does not
             check, as for one that has decided already.
-        labels: what features are called, for texts.
 
     Raises:
         StrategyError: a graph, a cell, or what a cell reads or says is wrong; the message names it.
     """
 
-    def __init__(
-        self, document: Document, known: Iterable[str] | None = None, labels: Mapping[str, Text] | None = None
-    ) -> None:
+    def __init__(self, document: Document, known: Iterable[str] | None = None) -> None:
         self.document = document
         self.name = document.name
         self.definition = document.definition
@@ -54,7 +53,7 @@ class Strategy:
             for stage, data in document.graphs.items()
         }
         self._words = {code: Text(zh=text.zh, en=text.en) for code, text in document.definition.wording.items()}
-        self._labels = labels or {}
+        self._labels = {key: Text(zh=text.zh, en=text.en) for key, text in document.labels.items()}
         check(document, self._graphs, None if known is None else frozenset(known))
         paths = {read.path.partition(".")[::2] for graph in self._graphs.values() for read in graph.reads()}
         self._read = {
@@ -62,10 +61,22 @@ class Strategy:
         }
         self._fixed = {"parameters": document.definition.parameters, "tables": document.tables}
 
+    @classmethod
+    def from_text(cls, text: bytes) -> Strategy:
+        """The strategy whose :attr:`text` this is.
+
+        Raises:
+            StrategyError: it is of no strategy that this release evaluates.
+        """
+        try:
+            return cls(Document.model_validate_json(text))
+        except ValidationError as error:
+            raise StrategyError(f"A kept strategy cannot be read: {error.errors()[0]['msg']}.") from error
+
     @property
     def version(self) -> str:
-        """The version that its author gave it."""
-        return self.definition.version
+        """Its name, and the version that its author gave it."""
+        return f"{self.name} {self.definition.version}"
 
     @cached_property
     def text(self) -> bytes:

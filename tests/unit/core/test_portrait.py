@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import jinja2
@@ -42,19 +42,19 @@ def workspace_with(tiny: TinyWorkspace, portrait: str) -> Workspace:
     return tiny.load()
 
 
-def index_of(workspace: Workspace) -> dict[str, float]:
-    """What the model makes of ``ROWS``."""
+def index_of(workspace: Workspace, rows: list[Any] = ROWS, column: str = "tax_index") -> dict[str, float]:
+    """What the model makes of ``rows``."""
     sql = jinja2.Template(portrait_sql(workspace)).render(
         ref=lambda name: name, as_of=lambda: "timestamp '2026-01-01'", float_type=lambda: "double"
     )
     with duckdb.connect() as connection:
         connection.execute("create table feature_sales (uscc text, amount_sum double, kind_last text, month_last text)")
-        connection.executemany("insert into feature_sales values (?, ?, ?, ?)", ROWS)
+        connection.executemany("insert into feature_sales values (?, ?, ?, ?)", rows)
         connection.execute("alter table feature_sales add column event_timestamp timestamp default '2026-01-01'")
         connection.execute(
             "create table int_entities as select uscc, date '2024-01-01' as first_known from feature_sales"
         )
-        return dict(connection.execute(f"select uscc, tax_index from ({sql})").fetchall())
+        return dict(connection.execute(f"select uscc, {column} from ({sql})").fetchall())
 
 
 def test_without_peers_it_is_a_place_among_all(tiny: TinyWorkspace) -> None:
@@ -70,6 +70,11 @@ def test_it_is_a_place_among_peers_then_among_more_where_they_are_too_few(tiny: 
     assert (found["D"], found["E"]) == (100, 0)  # two sell services: among the five of 2024
     assert found["F"] == pytest.approx(100 * 4 / 6)  # alone in 2025, so among all seven
     assert found["G"] == pytest.approx(100 * 2 / 6)  # nobody knows of what kind it is
+
+
+def test_a_source_that_knows_nothing_any_more_covers_nobody(tiny: TinyWorkspace) -> None:
+    found = index_of(workspace_with(tiny, ""), [*ROWS, ("H", None, None, None)], "tax_is_covered")
+    assert [entity for entity, covered in found.items() if not covered] == ["H"]
 
 
 @pytest.mark.parametrize("feature", ["amount_sum", "nothing"])

@@ -7,15 +7,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 from ruamel.yaml import YAML
 
 from credit301.contracts.model import Strict
 from credit301.errors import ContractError
-from credit301.model.policy_file import load_policy
 from credit301.model.stewardship import Stewardship
 from credit301.settings import Settings
+from credit301.strategy.definition import Definition
 from credit301.workspace import Workspace
 from credit301.yaml_file import YamlFile
 from tests.conftest import REPOSITORY
@@ -27,20 +26,26 @@ Place = tuple[str | int, ...]
 # Mappings whose keys are names of the workspace's own: another name there is no unknown key, but a new one.
 WITH_NAMES = {
     ("workspace.yaml", ("dimensions",)),
-    ("strategies/policy.yaml", ("tables",)),
+    ("strategies/credit/strategy.yaml", ("parameters",)),
+    ("strategies/credit/strategy.yaml", ("tables",)),
+    ("strategies/credit/strategy.yaml", ("wording",)),
     ("strategies/models.yaml", ("approval", "roles")),
-    ("strategies/policy.yaml", ("tables", "rate_vs_customer_loss", "columns")),
+    ("strategies/credit/strategy.yaml", ("tables", "rate_vs_customer_loss", "columns")),
 }
 
 
 # Read without the contracts, which are another city's here.
-WITHOUT_FEATURES: dict[str, type[Strict]] = {"strategies/gate.yaml": Rules, "strategies/models.yaml": Stewardship}
+WITHOUT_FEATURES: dict[str, type[Strict]] = {
+    "strategies/gate.yaml": Rules,
+    "strategies/models.yaml": Stewardship,
+    "strategies/credit/strategy.yaml": Definition,
+}
 
 
 @lru_cache(maxsize=1)
 def texts() -> dict[str, str]:
     """Every kind of YAML file that a workspace may have, by path."""
-    from_city = {"gate.yaml": "wuhan", "models.yaml": "wuhan", "policy.yaml": "invoices"}
+    from_city = {"gate.yaml": "wuhan", "models.yaml": "wuhan", "credit/strategy.yaml": "invoices"}
     return {
         **EVERYTHING,
         **{
@@ -100,13 +105,7 @@ def load(directory: Path, name: str) -> None:
     if name in WITHOUT_FEATURES:
         YamlFile(directory / name).parse(WITHOUT_FEATURES[name])
         return
-    workspace = Workspace.load(directory, Settings(home=directory / "home", _env_file=None))
-    if name == "strategies/policy.yaml":
-        workspace.paths.marts.mkdir(parents=True)
-        mart = workspace.paths.mart("rate_vs_customer_loss")
-        rates = "(values (0.04, 0.0, 0.0, 0.0), (0.15, 0.5, 0.5, 0.5)) t(annual_rate, loss_a, loss_b, loss_c)"
-        duckdb.execute(f"copy (from {rates}) to '{mart}' (format parquet)")
-        load_policy(workspace)
+    Workspace.load(directory, Settings(home=directory / "home", _env_file=None))
 
 
 @pytest.mark.parametrize("name", texts())

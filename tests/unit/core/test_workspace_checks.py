@@ -127,3 +127,15 @@ def test_a_label_table_gives_decision_time_and_when_the_outcome_was_known(tmp_pa
     sql = project_files(load(tmp_path, EVERYTHING))["marts/training_labels.sql"]
     assert "cast(decided_on as timestamp) as decision_time" in sql
     assert "cast(closed_on as timestamp) as label_known_at" in sql
+
+
+def test_a_label_model_may_say_when_the_outcome_was_known(tmp_path: Path) -> None:
+    for said, carried in (("{model: my_labels, known_at: closed_on}", True), ("{model: my_labels}", False)):
+        labels = (
+            "labels: {source: outcomes, column: outcome, positive: bad, decision_time: decided_on, known_at: closed_on}"
+        )
+        files = project_files(
+            load(tmp_path, {**EVERYTHING, WORKSPACE: EVERYTHING[WORKSPACE].replace(labels, f"labels: {said}")})
+        )
+        assert ("cast(closed_on as timestamp) as label_known_at" in files["marts/training_labels.sql"]) is carried
+        assert ("label_known_at" in "".join(text for name, text in files.items() if name.endswith(".yml"))) is carried

@@ -7,13 +7,13 @@ from decimal import Decimal
 
 import pytest
 
-from credit301.domain import policy as policies
 from credit301.domain.decision import Reason
-from credit301.domain.policy import Outcome, Scalar, Verdict
+from credit301.domain.verdict import Outcome, Scalar, Verdict
 from credit301.model.bundle import Bundle
 from credit301.model.reasons import LIMIT, OTHER, Explainer
 from credit301.model.scorer import Score, Scorer
-from tests.support.scoring import BAD, GOOD, POLICY, trained
+from tests.support.scoring import BAD, GOOD, trained
+from tests.support.strategies import DOCUMENT, strategy
 
 ASKED = Decimal(100_000)
 
@@ -27,10 +27,13 @@ def scorer() -> Scorer:
 def _explain(
     scorer: Scorer, values: Mapping[str, Scalar], cut_off: float = 0.25, amount: Decimal = ASKED
 ) -> tuple[Score, Verdict, tuple[Reason, ...]]:
-    policy = policies.parse({**POLICY, "maximum_probability": cut_off})
+    definition = {**DOCUMENT["definition"], "cut_off": cut_off}
+    made = strategy({**DOCUMENT, "definition": definition})
     score = scorer.score(values)
-    verdict = policies.decide(policy, probability=score.probability, values=values, amount=amount, term_months=12)
-    return score, verdict, Explainer(scorer.bundle.manifest).explain(score, values, verdict)
+    verdict = made.decide(
+        probability=score.probability, score=score.score, values=values, amount=amount, term_months=12
+    )
+    return score, verdict, Explainer(scorer.bundle.manifest).explain(score, values, verdict, "A")
 
 
 def test_a_decline_gives_the_policys_cause_then_what_raised_the_probability(scorer: Scorer) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from credit301.errors import ConfigError, NotFound, SourceError
 from credit301.workspace import Workspace
-from simulator.city import MANIFEST
-from simulator.verbs import city_directory, exchange, simulate
+from simulator.city import MANIFEST, clock_of
+from simulator.verbs import advance, city_directory, exchange, simulate
 
 
 def test_simulate_makes_a_city_and_says_what_is_in_it(wuhan: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,3 +64,21 @@ def test_the_exchange_refuses_a_clock_that_is_no_time(wuhan: Workspace) -> None:
     simulate(wuhan, enterprises=60, months=24)
     with pytest.raises(ConfigError, match="ISO"):
         exchange(wuhan, as_of="yesterday")
+
+
+def test_time_goes_on_in_the_city_as_far_as_records_were_made_and_stays_there(wuhan: Workspace) -> None:
+    simulate(wuhan, enterprises=60, months=24)
+    directory = city_directory(wuhan)
+    end = clock_of(directory)
+    moved = advance(wuhan, days=30)
+    assert (moved["from"], moved["exchange_told"]) == (end.isoformat(), False)
+    assert clock_of(directory) == end + timedelta(days=30)
+    for earlier_or_later in (end.isoformat(), (end + timedelta(days=63)).isoformat()):
+        with pytest.raises(ConfigError, match="its records end on"):
+            advance(wuhan, to=earlier_or_later)
+    assert clock_of(directory) == end + timedelta(days=30)
+    with pytest.raises(ConfigError, match="no ISO time"):
+        advance(wuhan, to="soon")
+    # Another city has a time of its own.
+    simulate(wuhan, enterprises=60, months=24, seed=7, force=True)
+    assert clock_of(directory) == end

@@ -61,5 +61,5 @@ def test_profit_is_the_margin_of_those_who_pay_less_what_a_default_loses() -> No
     money = Economics.of(MADE)
     assert money is not None
     limit, rate, months = np.array([100_000.0] * 2), np.array([0.06] * 2), np.array([12.0] * 2)
-    assert money.profit(limit, rate, months, np.array([0.0, 1.0])).tolist() == pytest.approx([3_000, -50_000])
-    assert money.profit(limit, rate, months, np.array([0.1, 0.1])).tolist() == pytest.approx([2_700 - 5_000] * 2)
+    assert money.profit(limit, rate, months, np.array([0.0, 1.0])).tolist() == pytest.approx([3_800, -55_000])
+    assert money.profit(limit, rate, months, np.array([0.1, 0.1])).tolist() == pytest.approx([3_420 - 5_500] * 2)

@@ -74,7 +74,7 @@ def test_every_rule_that_hits_is_named_with_what_it_read() -> None:
 def test_what_is_not_known_does_what_the_strategy_says_of_it() -> None:
     assert codes(run(strategy(), read={STATUS: None})) == ["rule.registration_unknown"]
     assert run(strategy(), read={LISTED: None}).outcome is Outcome.APPROVE
-    assert codes(run(strategy(), amount="90000", read={SALES: None})) == ["sales_unknown"]
+    assert codes(run(strategy(), amount="190000", read={SALES: None})) == ["sales_unknown"]
 
 
 @pytest.mark.parametrize(("unknown_value", "outcome"), [("decline", Outcome.DECLINE), ("refer", Outcome.REFER)])
@@ -112,9 +112,10 @@ def test_a_limit_is_rounded_down_and_never_below_the_products_minimum() -> None:
 
 
 def test_the_rate_is_what_the_formula_says_to_the_digit() -> None:
-    # 0.03 + 0.02 * 0.5 / 0.98 + 0.01 = 0.0502..., up to the next 0.0005.
-    assert run(strategy(), 0.02).annual_rate == Decimal("0.050500")
-    assert run(strategy(), 0.25).annual_rate == Decimal("0.180000")
+    # 0.022 + 0.02 * 0.55 / 0.98 + 0.012 = 0.0452..., up to the next 0.0005.
+    assert run(strategy(), 0.02).annual_rate == Decimal("0.045500")
+    assert run(strategy(), 0.0001).annual_rate == Decimal("0.034500")
+    assert run(strategy(), 0.25).annual_rate == Decimal("0.150000")
 
 
 @pytest.mark.parametrize(

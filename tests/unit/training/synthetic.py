@@ -11,6 +11,8 @@ import pandas as pd
 from credit301.contracts.model import Contract, Feature, Freshness, Pull, SubModel, Text, TimeColumns
 from credit301.settings import Settings
 from credit301.workspace import Definition, Split, Workspace
+from tests.support import strategies
+from tests.unit.strategy.graphs import chain, table
 from training.dataset import TrainingSet
 from training.gate_rules import RULES
 
@@ -30,17 +32,32 @@ maximum_latency_ms_p99: 250
 parity_rows: 20
 forbidden_features: [gender, ethnicity]
 """
-POLICY = """\
-version: "1"
-product:
-  name: {zh: 贷款, en: loan}
-  minimum_amount: 1000
-  maximum_amount: 100000
-  maximum_term_months: 12
-maximum_probability: 0.3
-bands: [{name: A, maximum_probability: 0.3, maximum_amount: 50000}]
-pricing: {kind: risk_based, cost_of_funds: 0.02, loss_given_default: 0.5, margin: 0.01, floor: 0.03, cap: 0.2}
-"""
+STRATEGY: dict[str, Any] = {
+    "name": "credit",
+    "definition": {
+        "version": "1",
+        "title": {"zh": "贷款", "en": "loan"},
+        "product": {
+            "name": {"zh": "贷款", "en": "loan"},
+            "minimum_amount": 1000,
+            "maximum_amount": 100000,
+            "maximum_term_months": 12,
+        },
+        "cut_off": 0.3,
+        "bands": ["A"],
+        "policy": "policy.json",
+    },
+    "graphs": {
+        "policy": chain(
+            table(
+                "price",
+                ["score.probability"],
+                ["band", "bounds.band_maximum", "annual_rate"],
+                [([""], ["'A'", "50000", "0.02 + score.probability * 0.5 + 0.01"])],
+            )
+        )
+    },
+}
 
 
 def text(name: str) -> Text:
@@ -85,11 +102,11 @@ def contracts() -> dict[str, Contract]:
 def workspace(
     directory: Path, split: str = "time", gate: str = GATE, name: str = "made_up", **settings: Any
 ) -> Workspace:
-    """The workspace, with its gate's rules and policy written below ``directory``."""
+    """The workspace, with its gate's rules and strategy written below ``directory``."""
     rules = directory / "made_up" / RULES
     rules.parent.mkdir(parents=True, exist_ok=True)
     rules.write_text(gate, encoding="utf-8")
-    (rules.parent / "policy.yaml").write_text(POLICY, encoding="utf-8")
+    strategies.write(rules.parent, STRATEGY)
     definition = Definition.model_validate(
         {
             "name": name,

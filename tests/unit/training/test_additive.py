@@ -51,7 +51,7 @@ def test_without_signs_it_is_ridge_logistic_regression() -> None:
     free = ModelSpec("additive", "", tuple(Input(i.view, i.name, i.category, 0) for i in SPEC.inputs))
     found = additive.fit(matrix, labels, free, 20.0)
     assert found is not None
-    model = found.model()
+    model = found.model
     table = model.design(matrix)[:, 1:]
     peer = LogisticRegression(C=1 / 20.0, max_iter=5_000, tol=1e-10).fit(table, labels)
     np.testing.assert_allclose(model.weights(frozenset()).columns[1:], peer.coef_[0], atol=2e-3)
@@ -61,7 +61,7 @@ def test_a_weight_never_has_the_sign_that_the_contract_forbids() -> None:
     matrix, labels, _ = rows()
     turned = matrix.copy()
     turned[:, 0] *= -1
-    model = fitted(turned, labels).model()
+    model = fitted(turned, labels).model
     moved = [
         model.functions(np.array([late, np.nan, np.nan, np.nan]), model.weights(frozenset()))[0] for late in (-2, 2)
     ]
@@ -77,15 +77,9 @@ def test_without_a_source_it_is_the_model_that_is_trained_without_it() -> None:
     assert np.corrcoef(without, again)[0, 1] > 0.999
     assert roc_auc_score(labels, without) == pytest.approx(roc_auc_score(labels, again), abs=0.002)
     # The weights of the whole on what is left, as if the lost source were average, would rank worse.
-    whole = fitted(matrix, labels).model()
+    whole = fitted(matrix, labels).model
     average = whole.design(lost) @ whole.weights(frozenset()).columns
     assert np.abs(without - average).max() > 0.05
-
-
-def test_more_rows_than_it_learns_from_are_thinned_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
-    matrix, labels, z = rows(6000)
-    monkeypatch.setattr(additive, "MOST_ROWS", 2000)
-    assert np.corrcoef(additive.logits(fitted(matrix, labels), matrix), z)[0, 1] > 0.97
 
 
 def test_columns_that_do_not_vary_are_left_out_and_nothing_but_such_is_no_model() -> None:

@@ -30,7 +30,7 @@ def recorded() -> pd.DataFrame:
 
 
 def test_what_both_said_of_the_same_applicants_is_weighted_to_all_who_were_scored() -> None:
-    live = compare._live(recorded(), A, B)
+    live = compare._live([recorded()], A, B)
     assert (live["decisions"], live["outcomes"], live["same_outcome"]) == (4, 3, 0.5)
     # A ranks the good one below both bad ones; B puts it above the one that stands for itself alone.
     assert live["auc_weighted_a"] == 1.0
@@ -39,13 +39,13 @@ def test_what_both_said_of_the_same_applicants_is_weighted_to_all_who_were_score
 
 
 def test_who_decided_and_who_shadowed_may_be_named_either_way_round() -> None:
-    one, other = compare._live(recorded(), A, B), compare._live(recorded(), B, A)
+    one, other = compare._live([recorded()], A, B), compare._live([recorded()], B, A)
     assert one["auc_weighted_a"] == other["auc_weighted_b"]
     assert one["auc_weighted_b"] == other["auc_weighted_a"]
 
 
 def test_versions_that_never_met_have_nothing_recorded() -> None:
-    assert compare._live(recorded(), A, SimpleNamespace(number="9")) == {"decisions": 0}  # type: ignore[arg-type]
+    assert compare._live([recorded()], A, SimpleNamespace(number="9")) == {"decisions": 0}  # type: ignore[arg-type]
 
 
 def test_the_swap_set_names_each_part_with_its_bad_rate() -> None:

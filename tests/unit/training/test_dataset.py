@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from credit301.errors import ModelError, NotFound
 from tests.unit.training import synthetic
-from training.dataset import TrainingSet, check_columns
+from training.dataset import TrainingSet, check_columns, evenly
 from training.specs import source_specs
 
 
@@ -47,3 +48,12 @@ def test_a_feature_of_the_contracts_that_is_not_in_the_data_is_named(tmp_path: P
 def test_a_workspace_without_a_training_set_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="credit301 training-set"):
         TrainingSet.of(synthetic.workspace(tmp_path))
+
+
+def test_many_rows_are_thinned_evenly_and_few_are_not() -> None:
+    rows = np.arange(0, 3_000, 3)
+    some = evenly(rows, 100)
+    assert len(some) == len(np.unique(some)) == 100
+    assert (some[0], some[-1]) == (0, 2_997)
+    assert np.diff(some).max() <= 33
+    assert evenly(rows, 1_000) is rows

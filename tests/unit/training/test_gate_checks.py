@@ -150,11 +150,27 @@ def test_a_feature_on_a_personal_column_is_refused(candidate: Candidate) -> None
     ]
 
 
-def test_a_version_without_a_policy_is_refused(candidate: Candidate, tmp_path: Path) -> None:
+def test_a_version_without_a_strategy_is_refused(candidate: Candidate, tmp_path: Path) -> None:
     workspace = synthetic.workspace(tmp_path)
-    (workspace.directory / "strategies" / "policy.yaml").unlink()
-    found = read(Path(train(workspace, synthetic.rows(1500, signal=1.5), register=False)["bundle"]))
-    assert failed(replace(candidate, bundle=found)) == ["policy"]
+    (workspace.directory / "strategies" / "credit" / "strategy.yaml").unlink()
+    assert failed(replace(candidate, workspace=workspace)) == ["strategies"]
+
+
+def test_a_strategy_that_reads_what_the_version_has_not_is_refused(candidate: Candidate) -> None:
+    fewer = tuple(view for view in candidate.bundle.manifest.views if view.name != "court")
+    path = candidate.workspace.directory / "strategies" / "credit" / "policy.json"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("score.probability * 0.5", "features.court.cases * 0.5"), encoding="utf-8")
+    try:
+        assert failed(candidate) == []
+        manifest = msgspec.structs.replace(candidate.bundle.manifest, views=fewer)
+        check = gate_checks._strategies(
+            replace(candidate, bundle=msgspec.structs.replace(candidate.bundle, manifest=manifest))
+        )
+        assert (check.name, check.passed) == ("strategies", False)
+        assert "court:cases" in check.en
+    finally:
+        path.write_text(text, encoding="utf-8")
 
 
 def test_a_version_tested_by_folds_is_judged_by_what_the_nested_evaluation_found(

@@ -8,18 +8,17 @@ import numpy as np
 import pytest
 
 from credit301.contracts.model import Classification
-from credit301.domain import policy as policies
 from credit301.domain.decision import Reason
 from credit301.model.reasons import Explainer
 from credit301.model.scorer import Scorer
 from credit301.settings import Settings
+from credit301.strategy import folder
 from credit301.workspace import Workspace
 from tests.conftest import REPOSITORY
 from tests.unit.training import synthetic
 from training import bundling, fitting, gate_rules, splits
 from training.frames import matrix
 from training.specs import source_specs
-from training.submodels import categories_of
 
 ROWS = 200
 
@@ -35,14 +34,14 @@ class Trained:
         manifest, files = bundling.assemble(
             workspace,
             fitted,
-            categories_of(data.frame.iloc[learnt], ["registry__sector"]),
+            data.categories(["registry__sector"], learnt),
             version="-",
             created_at="-",
-            policy=bundling.read_policy(workspace),
+            cut_off=bundling.highest_cut_off(workspace),
         )
         self.scorer = Scorer(bundling.in_memory(manifest, files))
         self.explainer = Explainer(manifest)
-        self.policy = policies.parse(manifest.policy)
+        self.strategy = folder.find(workspace)
         self.vectors = matrix(self.scorer, data.frame.iloc[tested[:ROWS]])
         self.usual = np.nanmedian(matrix(self.scorer, data.frame.iloc[learnt]), axis=0)
 
@@ -52,10 +51,10 @@ class Trained:
         values = {key: None if np.isnan(v) else float(v) for key, v in zip(self.scorer.plan, vector, strict=True)}
         found: list[Reason] = []
         for probability in (0.0001, 0.9999):
-            verdict = policies.decide(
-                self.policy, probability=probability, values=values, amount=Decimal(20_000), term_months=12
+            verdict = self.strategy.decide(
+                probability=probability, score=600, values=values, amount=Decimal(20_000), term_months=12
             )
-            found += self.explainer.explain(score, values, verdict)
+            found += self.explainer.explain(score, values, verdict, "A")
         return [reason for reason in found if reason.kind == "feature"]
 
 

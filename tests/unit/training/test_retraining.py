@@ -22,11 +22,11 @@ def workspace(tmp_path: Path) -> Workspace:
     return synthetic.workspace(tmp_path)
 
 
-def trained(workspace: Workspace, days_ago: float) -> None:
+def trained(workspace: Workspace, days_ago: float, **results: int) -> None:
     made = datetime.now(UTC) - timedelta(days=days_ago)
     path = workspace.paths.state / "training.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"results": {"version": f"{made:%Y%m%dT%H%M%S}-0123abcd"}}))
+    path.write_text(json.dumps({"results": {"version": f"{made:%Y%m%dT%H%M%S}-0123abcd", **results}}))
 
 
 def test_the_first_training_is_due(workspace: Workspace) -> None:
@@ -45,6 +45,20 @@ def test_an_old_training_is_due_again_as_the_workspace_says(workspace: Workspace
     assert retraining.due(workspace)["skipped"]
     (workspace.directory / stewardship.PLACE).write_text("retraining: {every_days: 7}\n")
     assert "8 days ago" in retraining.due(workspace)["due"]
+
+
+@pytest.mark.parametrize(("known", "is_due"), [(104, False), (105, True)])
+def test_enough_new_outcomes_are_a_reason_where_the_workspace_says_how_many(
+    workspace: Workspace, known: int, is_due: bool
+) -> None:
+    trained(workspace, 1, outcomes=100)
+    workspace.paths.training_set.parent.mkdir(parents=True, exist_ok=True)
+    synthetic.rows(known).frame.to_parquet(workspace.paths.training_set)
+    assert retraining.due(workspace)["skipped"]
+    (workspace.directory / stewardship.PLACE).write_text("retraining: {on_new_outcomes: 0.05}\n")
+    found = retraining.due(workspace)
+    assert ("due" in found) is is_due
+    assert "105, of which the last training had 100" in found["due"] if is_due else "4 new outcomes" in found["reason"]
 
 
 def test_a_drift_after_the_training_is_a_reason_and_one_before_it_is_answered(workspace: Workspace) -> None:

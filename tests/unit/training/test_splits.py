@@ -82,6 +82,21 @@ def test_forward_folds_leave_out_a_block_without_enough_of_a_past() -> None:
     assert splits.forward_folds(TrainingSet(known, "uscc"), np.arange(200), 4, per_class=5) == ()
 
 
+def test_a_workspace_may_do_without_the_embargo_where_it_would_leave_nothing_to_learn_from() -> None:
+    data = synthetic.rows(2000)
+    late = data.frame.assign(label_known_at=data.frame["decision_time"] + pd.Timedelta(days=600))
+    known_late = TrainingSet(late, "uscc")
+    with pytest.raises(ModelError, match="training side"):
+        splits.plan(known_late, TimeSplit(kind="time", folds=4))
+    without = TimeSplit(kind="time", folds=4, embargo=False)
+    found, plain = splits.plan(known_late, without), splits.plan(data, without)
+    for one, other in zip(found.repeats[0], plain.repeats[0], strict=True):
+        assert one.train.tolist() == other.train.tolist()
+    train = found.repeats[0][0].train
+    inner, plain_inner = splits.inner_folds(known_late, train, found), splits.inner_folds(data, train, plain)
+    assert [fold.train.tolist() for fold in inner] == [fold.train.tolist() for fold in plain_inner]
+
+
 def test_inner_folds_go_forward_in_time_where_there_is_enough_of_a_past() -> None:
     data = synthetic.rows(2000)
     plan = splits.plan(data, TimeSplit(kind="time", test_share=0.3, folds=4))
@@ -173,3 +188,20 @@ def test_a_test_side_without_defaults_is_refused() -> None:
     frame = data.frame.assign(label=np.where(np.arange(300) < 150, data.labels, 0))
     with pytest.raises(ModelError, match="test side"):
         splits.plan(TrainingSet(frame, "uscc"), TimeSplit(kind="time"))
+
+
+def test_of_many_rows_two_blocks_are_tested_by_one_past_and_some_of_their_rows_by_all_of_it() -> None:
+    data = synthetic.rows(6_000, entities=2_500)
+    folds = splits.one_past(data, np.arange(len(data)), most=300)
+    assert len(folds) == 2
+    train, tests = folds[0].train, [fold.test for fold in folds]
+    assert folds[1].train is train
+    assert sum(map(len, tests)) == 300
+    assert data.times[train].max() < data.times[tests[0]].min()
+    assert data.times[tests[0]].max() < data.times[tests[1]].min()
+    assert not entities(data, train) & entities(data, np.concatenate(tests))
+    (learnt, tested), *more = splits.joined(folds)
+    assert not more
+    assert learnt is train
+    assert tested.tolist() == sorted(np.concatenate(tests).tolist())
+    assert splits.one_past(synthetic.rows(300), np.arange(250)) == ()

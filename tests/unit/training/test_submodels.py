@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from credit301.model.scorer import UNKNOWN_CATEGORY
 from tests.unit.training import synthetic
-from training import splits, submodels
+from training import frames, splits, submodels
 from training.dataset import TrainingSet
 from training.specs import ModelSpec, source_specs
 from training.submodels import Fitted
@@ -82,7 +82,7 @@ def test_the_same_seed_gives_the_same_model(specs: dict[str, ModelSpec]) -> None
 
 def test_a_category_that_training_never_saw_is_coded_as_unknown_not_as_missing(specs: dict[str, ModelSpec]) -> None:
     frame = pd.DataFrame({"registry__age": [1.0, 1.0, 1.0], "registry__sector": ["B", "Z", None]})
-    matrix = submodels.encode(frame, specs["registry"], {"registry__sector": ("A", "B")})
+    matrix = frames.encode(frame, specs["registry"], {"registry__sector": ("A", "B")})
     assert matrix[:2, 1].tolist() == [1.0, UNKNOWN_CATEGORY]
     assert np.isnan(matrix[2, 1])
 

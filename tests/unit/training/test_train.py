@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from credit301.errors import ContractError
 from credit301.model.bundle import read
+from credit301.strategy.errors import StrategyError
 from tests.unit.training import synthetic
 from training import evaluation, report, splits
 from training.bundling import feature_version
@@ -49,13 +49,13 @@ def test_the_summary_has_what_the_metrics_file_needs(tmp_path: Path) -> None:
     json.dumps(summary)
 
 
-def test_the_bundle_carries_plan_reasons_policy_and_metrics(tmp_path: Path) -> None:
+def test_the_bundle_carries_plan_reasons_cut_off_and_metrics(tmp_path: Path) -> None:
     workspace = synthetic.workspace(tmp_path)
     summary = train(workspace, synthetic.rows(400), register=False)
     manifest = read(Path(summary["bundle"])).manifest
     assert manifest.version == summary["version"]
     assert set(manifest.reasons) == {f"{v.name}:{f.name}" for v in manifest.views for f in v.features}
-    assert manifest.policy["maximum_probability"] == 0.3
+    assert manifest.cut_off == 0.3
     assert manifest.feature_version == feature_version(workspace)
     ensemble = next(model for model in summary["models"] if model["level"] == "ensemble")
     assert manifest.metrics["auc"] == pytest.approx(ensemble["auc"], abs=1e-6)
@@ -86,14 +86,12 @@ def test_rows_without_data_from_any_source_are_left_out(tmp_path: Path) -> None:
     assert train(synthetic.workspace(tmp_path), TrainingSet(frame, "uscc"), register=False)["rows"] == 350
 
 
-def test_a_policy_on_a_feature_that_nobody_computes_stops_the_training(tmp_path: Path) -> None:
+def test_a_strategy_on_a_feature_that_nobody_computes_stops_the_training(tmp_path: Path) -> None:
     workspace = synthetic.workspace(tmp_path)
-    rule = (
-        'rules: [{id: r, feature: "tax:profit", operator: gt, value: 1, on_missing: pass, text: {zh: 规则, en: r}}]\n'
-    )
-    path = workspace.directory / "strategies" / "policy.yaml"
-    path.write_text(path.read_text(encoding="utf-8") + rule, encoding="utf-8")
-    with pytest.raises(ContractError, match="tax:profit"):
+    path = workspace.directory / "strategies" / "credit" / "policy.json"
+    text = path.read_text(encoding="utf-8").replace("score.probability * 0.5", "features.tax.profit * 0.5")
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(StrategyError, match=r"features\.tax\.profit"):
         train(workspace, synthetic.rows(300), register=False)
 
 

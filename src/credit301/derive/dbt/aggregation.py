@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from credit301.contracts.model import Aggregation, Comparison, Contract, Feature
+from credit301.contracts.types import DECIMAL, WHOLE
 from credit301.derive.dbt.literals import literal, quoted
 from credit301.derive.dbt.names import SPINE_MODEL, due_column, feature_model_name, staging_name
 
@@ -104,26 +105,35 @@ def oldest(features: Sequence[Feature], moment: str = "'s.as_of'") -> str:
     return "\n    and " + (starts[0] if len(starts) == 1 else f"({' or '.join(starts)})")
 
 
-def aggregated(key: str, prefix: str, records: str, features: Sequence[Feature]) -> list[Cte]:
-    """``<prefix>known`` (the ``records``) to ``<prefix>aggregated``: ``features`` by entity and time."""
+def aggregated(key: str, prefix: str, records: str, contract: Contract, features: Sequence[Feature]) -> list[Cte]:
+    """``<prefix>known``, the ``records``, to ``<prefix>aggregated``: ``features`` by entity and time."""
     parts = [Cte(f"{prefix}known", records)]
     groups = [f"{_group_size(key, f)} as {_group(f)}" for f in features if f.aggregation is Aggregation.CONCENTRATION]
     if groups:
         listed = "".join(f",\n    {group}" for group in groups)
         parts.append(Cte(f"{prefix}grouped", f"  select\n    *{listed}\n  from {prefix}known"))
-    values = "".join(f",\n    {aggregate(f)} as {f.name}" for f in features)
+    values = "".join(f",\n    {aggregate(contract, f)} as {f.name}" for f in features)
     last = parts[-1].name
     sql = f"  select\n    {key},\n    as_of{values}\n  from {last}\n  group by {key}, as_of"
     return [*parts, Cte(f"{prefix}aggregated", sql)]
 
 
-def aggregate(feature: Feature) -> str:
+def aggregate(contract: Contract, feature: Feature) -> str:
     """Call of the macro ``feature_<aggregation>(column, window, condition)`` of ``dbt_project/macros/features.sql``."""
     if feature.aggregation is Aggregation.CONCENTRATION:
         measured = [quoted(_group(feature)), quoted(feature.weight or "1")]
     else:
         measured = [quoted(_expression(feature))]
-    return f"{{{{ feature_{feature.aggregation}({', '.join([*measured, *chosen(feature)])}) }}}}"
+    more = [quoted(_exact(contract, feature))] if feature.aggregation is Aggregation.TREND else []
+    return f"{{{{ feature_{feature.aggregation}({', '.join([*measured, *chosen(feature), *more])}) }}}}"
+
+
+def _exact(contract: Contract, feature: Feature) -> str | None:
+    """The widest decimal type with the places of the feature's column; none where it would not hold every value."""
+    kind = contract.column(str(feature.column)).sql_type
+    if decimal := DECIMAL.fullmatch(kind):
+        return f"decimal(38, {decimal[2]})"
+    return "decimal(38, 0)" if kind in WHOLE and kind != "HUGEINT" else None
 
 
 def chosen(feature: Feature) -> tuple[str, str]:
@@ -152,20 +162,26 @@ def no_events(contract: Contract) -> bool:
     return contract.submodel is not None and contract.submodel.absence == "no_events"
 
 
-def values(features: Sequence[Feature], tables: dict[str, str], *, zero: bool) -> dict[str, str]:
+def values(
+    features: Sequence[Feature], tables: dict[str, str], *, zero: bool, present: str | None = None
+) -> dict[str, str]:
     """SQL of each feature by name, from the aggregated tables by the name of the feature (``of`` combined).
 
     Args:
         features: of one source.
         tables: alias of the table that has the directly aggregated feature.
-        zero: whether no record means that nothing happened. Of edges that is so wherever the source knows the party.
+        zero: whether no record means that nothing happened. Of edges that is so wherever the source knows the party:
+        present: alias of the table that then has a row of it.
     """
     direct: dict[str, str] = {}
     for feature in features:
         if feature.of is None:
             column = f"{tables[feature.name]}.{feature.name}"
-            counted = feature.aggregation in ZERO_WITHOUT_EVENTS and (zero or feature.over_edges is not None)
-            direct[feature.name] = f"coalesce({column}, 0)" if counted else column
+            if feature.aggregation in ZERO_WITHOUT_EVENTS and zero:
+                column = f"coalesce({column}, 0)"
+            elif feature.aggregation in ZERO_WITHOUT_EVENTS and feature.over_edges:
+                column = f"case when {present}.as_of is not null then coalesce({column}, 0) end"
+            direct[feature.name] = column
     combined = {f.name: _combined(f.aggregation, [direct[name] for name in f.of]) for f in features if f.of}
     return {**direct, **combined}
 

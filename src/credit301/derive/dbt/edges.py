@@ -42,7 +42,7 @@ def edge_features(workspace: Workspace, contract: Contract) -> EdgeFeatures:
             continue
         plain = [f for f in features if f.aggregation not in OF_NEIGHBOURS]
         records = _edges(key, contract, features, direction)
-        parts += aggregation.aggregated(key, f"{direction}_", records, plain)
+        parts += aggregation.aggregated(key, f"{direction}_", records, contract, plain)
         tables |= {f.name: f"{direction}_aggregated" for f in plain}
         found.append(f"{direction}_aggregated")
         if near := [f for f in features if f.aggregation in OF_NEIGHBOURS]:
@@ -59,6 +59,19 @@ def edge_features(workspace: Workspace, contract: Contract) -> EdgeFeatures:
             parts.append(_over_neighbours(key, side, near))
             tables |= {f.name: f"{side}_neighbours" for f in near}
     return EdgeFeatures(tuple(parts), tables, tuple(found))
+
+
+def ever_seen(key: str, contract: Contract) -> Cte:
+    """``ever_seen``: since when the source has had a record, or an edge, of a party."""
+    ends = [contract.edges.origin, contract.edges.target] if contract.edges else []
+    owner = [key] if key in {column.name for column in contract.columns} else []
+    union = "\n    union all\n".join(
+        f"    select cast({party} as {{{{ text_type() }}}}) as {key}, known_from from "
+        f"{{{{ ref('{staging_name(contract.name)}') }}}}"
+        for party in dict.fromkeys([*owner, *ends])
+    )
+    sql = f"  select\n    {key},\n    min(known_from) as since\n  from (\n{union}\n  ) as parties\n  group by {key}"
+    return Cte("ever_seen", sql)
 
 
 def _edges(key: str, contract: Contract, features: Sequence[Feature], direction: Direction) -> str:
@@ -126,7 +139,7 @@ def _of_neighbours(key: str, source: Contract, names: set[str]) -> list[Cte]:
     s.as_of as moment{listed}
   from neighbours as s
   {join} join {prefix}aggregated as a on a.{key} = s.{key} and a.as_of = s.as_of"""
-    return [*aggregation.aggregated(key, prefix, records, direct), Cte(f"near_{source.name}", sql)]
+    return [*aggregation.aggregated(key, prefix, records, source, direct), Cte(f"near_{source.name}", sql)]
 
 
 def _over_neighbours(key: str, direction: str, features: Sequence[Feature]) -> Cte:

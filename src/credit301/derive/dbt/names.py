@@ -26,6 +26,16 @@ def due_column(source: str) -> str:
     return f"{source}_due"
 
 
+def since_column(source: str) -> str:
+    """Column of the entities that says since when ``source`` has named one."""
+    return f"{source}_since"
+
+
+def known_column(source: str) -> str:
+    """Column of the spine that says whether ``source`` had ever named the entity by then."""
+    return f"{source}_known"
+
+
 def feature_model_name(source: str) -> str:
     """Name of the feature mart of ``source``."""
     return f"feature_{source}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from credit301.contracts.model import Contract, Feature
+from credit301.derive.dbt.aggregation import no_events
 from credit301.derive.dbt.names import ENTITIES_MODEL, SQL_HEADER, feature_model_name
 from credit301.workspace import Workspace
 
@@ -48,7 +49,7 @@ def portrait_sql(workspace: Workspace) -> str:
     values, ranked, indices = _peers(workspace), [], []
     for dimension in workspace.definition.dimensions:
         sources = [contract for contract in workspace.featured() if contract.dimension == dimension]
-        known = " + ".join(f"case when {c.name}.{key} is null then 0 else 1 end" for c in sources) or "0"
+        known = " + ".join(f"case when {_nothing_known(key, c)} then 0 else 1 end" for c in sources) or "0"
         values.append(f"{known} as {dimension}_source_count")
         places = []
         for contract, feature in headlines(workspace, dimension):
@@ -83,6 +84,13 @@ select
   {("," + chr(10) + "  ").join(indices)}
 from known{found}
 """
+
+
+def _nothing_known(key: str, contract: Contract) -> str:
+    """Condition: the source has no row of the entity, or a row of nulls, which says that it knows nothing any more."""
+    if no_events(contract):
+        return f"{contract.name}.{key} is null"
+    return "(" + " and ".join(f"{contract.name}.{feature.name} is null" for feature in contract.features) + ")"
 
 
 def _peers(workspace: Workspace) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from credit301.contracts.model import Contract
 from credit301.derive.dbt.changes import holders
+from credit301.derive.dbt.features import remembered
 from credit301.derive.dbt.literals import literal
 from credit301.derive.dbt.names import (
     ENTITIES_MODEL,
@@ -12,6 +14,8 @@ from credit301.derive.dbt.names import (
     SQL_HEADER,
     due_column,
     feature_model_name,
+    known_column,
+    since_column,
     staging_name,
 )
 from credit301.derive.dbt.staging import known_from
@@ -19,7 +23,7 @@ from credit301.workspace import Labels, Workspace
 
 
 def entities_sql(workspace: Workspace) -> str:
-    """Everybody whom a source names by the entity's key, and since when they are known.
+    """Everybody whom a source names by the entity's key, and since when they are known: at all, and to a source.
 
     A build that carries on looks at what has landed since, and writes whom it did not know, or not for so long.
     """
@@ -27,13 +31,23 @@ def entities_sql(workspace: Workspace) -> str:
     sources = holders(workspace)
     union, landed = (
         "\n  union all\n".join(
-            f"  select {key}, min({told}) as first_known from {relation} group by {key}" for told, relation in relations
+            f"  select '{source.name}' as source, {key}, min({told}) as known_from from {relation} group by {key}"
+            for source, told, relation in relations
         )
         for relations in (
-            [("known_from", f"{{{{ ref('{staging_name(c.name)}') }}}}") for c in sources],
-            [(known_from(c), f'{LANDING_SCHEMA}."{c.name}"') for c in sources],
+            [(c, "known_from", f"{{{{ ref('{staging_name(c.name)}') }}}}") for c in sources],
+            [(c, known_from(c), f'{LANDING_SCHEMA}."{c.name}"') for c in sources],
         )
     )
+    since = [since_column(contract.name) for contract in _remembered(workspace)]
+    by_source = "".join(
+        f",\n    min(case when source = '{contract.name}' then known_from end) as {since_column(contract.name)}"
+        for contract in _remembered(workspace)
+    )
+    times = ["first_known", *since]
+    selected = "".join(f",\n  e.{name}" for name in times)
+    earliest = "".join(f",\n  least(e.{name}, b.{name}) as {name}" for name in times)
+    earlier = "\n  or ".join(f"not coalesce(b.{name} <= e.{name}, e.{name} is null)" for name in times)
     return f"""{SQL_HEADER}{{{{ config(
   materialized=versions_materialization(), incremental_strategy="delete+insert", unique_key='{key}',
   pre_hook="{{{{ note_changes() }}}}"
@@ -49,20 +63,28 @@ with seen as (
 entities as (
   select
     {key},
-    min(first_known) as first_known
+    min(known_from) as first_known{by_source}
   from seen
   where {key} is not null
   group by {key}
 )
-
+{{% if carries_on('{ENTITIES_MODEL}') %}}
 select
-  e.{key},
-  e.first_known
+  e.{key}{earliest}
 from entities as e
-{{%- if carries_on('{ENTITIES_MODEL}') %}}
-where not exists (select 1 from {{{{ this }}}} as b where b.{key} = e.{key} and b.first_known <= e.first_known)
+left join {{{{ this }}}} as b on b.{key} = e.{key}
+where {earlier}
+{{%- else %}}
+select
+  e.{key}{selected}
+from entities as e
 {{%- endif %}}
 """
+
+
+def _remembered(workspace: Workspace) -> list[Contract]:
+    """Sources of which it matters since when they have named an entity."""
+    return [contract for contract in workspace.featured() if remembered(contract)]
 
 
 def months_sql(workspace: Workspace) -> str:
@@ -83,7 +105,8 @@ def spine_sql(workspace: Workspace) -> str:
     """Who needs features as of when: everybody now, every labelled decision, and on request each month's start.
 
     ``<source>_due`` says whether the features of a source are computed for the row in this build: where something has
-    changed of the entity since, or the row is new. In a build from everything all of them are.
+    changed of the entity since, or the row is new. In a build from everything all of them are. ``<source>_known`` says
+    whether the source had ever named the entity by then.
     """
     key = workspace.entity.key
     entities = f"{{{{ ref('{ENTITIES_MODEL}') }}}}"
@@ -109,6 +132,10 @@ def spine_sql(workspace: Workspace) -> str:
         f"{{% else %}}true{{% endif %}} as {due_column(name)}"
         for name in sources
     )
+    known = "".join(
+        f",\n  coalesce(e.{since_column(contract.name)} <= m.as_of, false) as {known_column(contract.name)}"
+        for contract in _remembered(workspace)
+    )
     return f"""{SQL_HEADER}{{{{ config(
   pre_hook="{{{{ keep_spine(this, '{key}') }}}}", post_hook="{{{{ note_gone(this, '{key}') }}}}"
 ) }}}}
@@ -128,8 +155,9 @@ with moments as (
 
 select
   m.{key},
-  m.as_of{due}
+  m.as_of{due}{known}
 from moments as m
+left join {entities} as e on e.{key} = m.{key}
 left join changed as c on c.{key} = m.{key}
 left join intermediate.feature_spine_before as b
   on b.{key} = m.{key}
@@ -140,9 +168,10 @@ left join intermediate.feature_spine_before as b
   end
 {{%- else -%}}
 select
-  {key},
-  as_of{always}
-from moments
+  m.{key},
+  m.as_of{always}{known}
+from moments as m
+left join {entities} as e on e.{key} = m.{key}
 {{%- endif %}}
 """
 
@@ -152,15 +181,15 @@ def labels_sql(workspace: Workspace, labels: Labels) -> str:
     key = workspace.entity.key
     split = getattr(workspace.definition.split, "column", None)
     extra = f",\n  {split}" if split else ""
+    known = f",\n  cast({labels.known_at} as timestamp) as label_known_at" if labels.known_at else ""
     if labels.model:
         return f"""{SQL_HEADER}select
   cast({key} as {{{{ text_type() }}}}) as {key},
   cast(decision_time as timestamp) as decision_time,
-  cast(label as integer) as label{extra}
+  cast(label as integer) as label{known}{extra}
 from {{{{ ref('{labels.model}') }}}}
 """
     decided = f"cast({labels.decision_time} as timestamp)" if labels.decision_time else "{{ as_of() }}"
-    known = f",\n  cast({labels.known_at} as timestamp) as label_known_at" if labels.known_at else ""
     also = f" and {labels.decision_time} is not null" if labels.decision_time else ""
     return f"""{SQL_HEADER}select
   cast({key} as {{{{ text_type() }}}}) as {key},

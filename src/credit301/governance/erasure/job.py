@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from credit301 import console
+from credit301.applications import erasure as applications
 from credit301.files import write_atomically
 from credit301.governance.audit.entry import Entry, Event
 from credit301.governance.consent.desk import ConsentDesk
@@ -35,8 +36,9 @@ def erase_enterprise(workspace: Workspace, entity: str, audit: AuditWriter, *, b
 
     Raises:
         Refusal: ``entity`` is no key of this workspace.
-        WarehouseError: the warehouse is open elsewhere. FeatureStoreError: the online store does not answer. Whatever
-            was done by then stays done; the same call goes on from there.
+        WarehouseError: the warehouse is open elsewhere. FeatureStoreError: the online store does not answer.
+        ApplicationsNotErased: the database of applications does not answer. Whatever was done by then stays done; the
+            same call goes on from there.
         ErasureIncomplete: a file of a kind that cannot be rewritten still mentions it.
     """
     key = workspace.entity.key
@@ -50,6 +52,7 @@ def erase_enterprise(workspace: Workspace, entity: str, audit: AuditWriter, *, b
     ConsentDesk.of(workspace, audit).withdraw_all(target.named, by=by, reason=reason)
     job.count(Counts(online=online.erase(workspace, target)))
     job.count(postgres_warehouse.erase(workspace, target))
+    job.count(Counts(rows=applications.erase(workspace, target.named)))
     return job.finish(audit)
 
 
@@ -62,6 +65,7 @@ def erase_person(workspace: Workspace, value: str, audit: AuditWriter, *, by: st
     job = _Job(workspace, target, by=by, reason=reason)
     job.count(Counts(online=online.erase(workspace, target)))
     job.count(postgres_warehouse.erase(workspace, target))
+    job.count(Counts(rows=applications.erase(workspace, target.named)))
     return job.finish(audit)
 
 
