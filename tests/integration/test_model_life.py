@@ -20,7 +20,7 @@ from credit301.model.promotions import Signature
 from credit301.workspace import Workspace
 from tests.integration.test_mlflow_promotion import free_port
 from tests.unit.training import synthetic
-from training import life_verbs, monitoring, promotion, registry, verbs
+from training import life_verbs, promotion, registry, verbs
 from training.dataset import TrainingSet
 from training.train import train
 
@@ -144,23 +144,6 @@ def test_the_figures_are_in_parquet_by_month_and_segment_and_in_mlflow(
     assert [point.value for point in history if point.step == step] == [pytest.approx(watched["auc"])]
     again = client.get_metric_history(version.run_id, "monitor_auc")
     assert [point.step for point in again].count(step) == 1
-
-
-def test_a_month_with_too_few_outcomes_is_not_called_calm(
-    workspace: Workspace, watched: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rules = stewardship.load(workspace)
-    strict = rules.model_copy(update={"monitoring": rules.monitoring.model_copy(update={"minimum_rows": 10_000})})
-    monkeypatch.setattr(stewardship, "load", lambda _: strict)
-    monkeypatch.setattr(monitoring, "keep", lambda *_: workspace.paths.monitoring)
-    found = life_verbs.monitor(workspace)
-    assert found["drift"] is None
-    assert "of at least 10000" in found["not_judged"]
-    page = Path(found["page"])
-    assert "of at least 10000" in page.read_text(encoding="utf-8")
-    assert "no drift found" not in page.read_text(encoding="utf-8")
-    monkeypatch.undo()
-    life_verbs.monitor(workspace)
 
 
 def test_a_month_without_outcomes_is_an_error_that_says_which_there_are(workspace: Workspace) -> None:
