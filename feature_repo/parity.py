@@ -80,7 +80,8 @@ def _sample(workspace: Workspace, sample: int, seed: int) -> list[str]:
     everybody = " union ".join(f'select "{key}" from read_parquet(?)' for _ in paths)
     with duckdb.connect() as connection:
         rows = connection.execute(
-            f'select "{key}" from ({everybody}) order by hash("{key}" || ?), 1 limit ?', [*paths, str(seed), sample]
+            f'select distinct "{key}" from ({everybody}) order by hash("{key}" || ?), 1 limit ?',
+            [*paths, str(seed), sample],
         ).fetchall()
     return [str(row[0]) for row in rows]
 

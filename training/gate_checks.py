@@ -117,18 +117,30 @@ def _champion(candidate: Candidate, found: metrics.Metrics) -> Check:
     before = champion.manifest.metrics
     unseen = str(before.get("learnt_until", "")) <= str(candidate.recorded.get("test_from", ""))
     same_test = not before.get("nested") and not candidate.recorded.get("nested") and unseen
-    auc = measure(candidate, champion).auc if same_test else float(before["auc"])
-    limit = auc - candidate.rules.maximum_auc_loss
+    auc, chance = _on_same_rows(candidate, champion) if same_test else (float(before["auc"]), 0.0)
+    limit = auc - candidate.rules.maximum_auc_loss - chance
     passed = found.auc >= limit
     where_zh, where_en = ("同一测试集", "on the same test") if same_test else ("其自身测试", "on its own test")
     return Check(
         "champion",
         passed=passed,
         value=f"{found.auc:.4f}",
-        limit=f">= {limit:.4f} (champion {auc:.4f} {where_en})",
+        limit=f">= {limit:.4f} (champion {auc:.4f} {where_en}, {chance:.4f} may be chance)",
         zh="" if passed else f"AUC {found.auc:.4f} 低于现任冠军（{where_zh} {auc:.4f}）超过容差",
         en="" if passed else f"AUC {found.auc:.4f} is too far below the champion's {auc:.4f} {where_en}",
     )
+
+
+def _on_same_rows(candidate: Candidate, champion: Bundle) -> tuple[float, float]:
+    """The champion's AUC on the tested rows, and two standard errors of the difference between both on them."""
+    labels = candidate.rows[LABEL].to_numpy()
+    p = []
+    for bundle in (candidate.bundle, champion):
+        scorer = Scorer(bundle)
+        p.append(scorer.probabilities(matrix(scorer, candidate.rows)))
+    known = ~np.isnan(p[0]) & ~np.isnan(p[1])
+    error = metrics.auc_difference(labels[known], p[0][known], p[1][known])[1]
+    return measure(candidate, champion).auc, 0.0 if np.isnan(error) else 2 * error
 
 
 def _parity(candidate: Candidate, scorer: Scorer, vectors: np.ndarray) -> Check:

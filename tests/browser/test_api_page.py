@@ -13,8 +13,8 @@ from credit301.model import bundle
 from credit301.settings import Settings
 from credit301.workspace import Workspace
 from serving.app import EXAMPLE_USCC, Service
-from tests.conftest import REPOSITORY
 from tests.support.consenting import consent
+from tests.support.endpoint import city_in
 from tests.support.redis_server import redis_server
 from tests.support.scoring import GOOD, put, trained
 from tests.support.servers import running
@@ -32,7 +32,7 @@ def served(tmp_path: Path) -> Iterator[tuple[str, str]]:
     with redis_server() as store:
         put(redis.Redis(port=store.port), EXAMPLE_USCC, GOOD)
         settings = Settings(home=tmp_path, redis_url=f"redis://127.0.0.1:{store.port}/0")
-        workspace = Workspace.load(REPOSITORY / "workspaces" / "wuhan", settings)
+        workspace = Workspace.load(city_in(tmp_path / "city"), settings)
         model = trained()
         bundle.write(tmp_path / "bundle", model.manifest, model.files)
         consent(workspace, EXAMPLE_USCC)

@@ -25,7 +25,9 @@ from credit301.model.bundle import (
     Term,
     ViewSpec,
 )
+from tests.support.applicants import BAD, GOOD
 
+__all__ = ["BAD", "GOOD"]
 PROJECT = "wuhan"
 KEY = "uscc"
 AS_OF = datetime(2024, 5, 31, 16, 30, 5, 250000, tzinfo=UTC)
@@ -38,24 +40,6 @@ NUMBERS = {
 }
 CATEGORIES = {"business_registration": {"status_last": STATUSES}}
 DIMENSIONS = {"business_registration": "business_registration", "tax_declaration": "tax", "judicial_penalty": "risk"}
-
-GOOD: dict[str, Scalar] = {
-    "business_registration:age_days": 4000.0,
-    "business_registration:registered_capital_last": 5_000_000.0,
-    "business_registration:status_last": "active",
-    "tax_declaration:declared_sales_12m_sum": 2_400_000.0,
-    "tax_declaration:declared_sales_12m_trend": 1.5,
-    "tax_declaration:late_filing_count_12m": 0.0,
-    "judicial_penalty:dishonest_listing_count_24m": 0.0,
-    "judicial_penalty:adverse_event_count_24m": 0.0,
-}
-BAD: dict[str, Scalar] = {
-    **GOOD,
-    "business_registration:age_days": 200.0,
-    "tax_declaration:declared_sales_12m_trend": -2.0,
-    "tax_declaration:late_filing_count_12m": 6.0,
-    "judicial_penalty:adverse_event_count_24m": 5.0,
-}
 
 
 def valid_uscc(prefix: str = "91420100MA4K0000") -> str:

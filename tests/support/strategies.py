@@ -10,7 +10,7 @@ from typing import Any
 from credit301.domain.verdict import Scalar
 from credit301.strategy.definition import Document
 from credit301.strategy.strategy import Strategy
-from tests.support.scoring import GOOD as GOOD_FEATURES
+from tests.support.applicants import GOOD as GOOD_FEATURES
 
 SALES = "tax_declaration:declared_sales_12m_sum"
 STATUS = "business_registration:status_last"

@@ -12,6 +12,7 @@ from credit301.errors import ConfigError, NotFound, SourceError
 from credit301.workspace import Workspace
 from simulator.city import MANIFEST, clock_of
 from simulator.verbs import advance, city_directory, exchange, simulate
+from tests.support.ports import free_port
 
 
 def test_simulate_makes_a_city_and_says_what_is_in_it(wuhan: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,6 +68,8 @@ def test_the_exchange_refuses_a_clock_that_is_no_time(wuhan: Workspace) -> None:
 
 
 def test_time_goes_on_in_the_city_as_far_as_records_were_made_and_stays_there(wuhan: Workspace) -> None:
+    # No exchange of anybody's is told.
+    wuhan.settings.exchange_port = free_port()
     simulate(wuhan, enterprises=60, months=24)
     directory = city_directory(wuhan)
     end = clock_of(directory)
