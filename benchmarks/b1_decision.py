@@ -20,6 +20,7 @@ from benchmarks.city import CLIENT, City
 from benchmarks.harness import Call, Measured, Round, calling, settled_memory, time_in_turn
 from benchmarks.results import Figure
 from credit301.features.packed_wire import entity_key
+from credit301.features.windows.definition import window_sets
 from credit301.governance.audit.writer import AuditWriter
 from credit301.model.booster import Booster
 from serving.decide import Application, Caller, DecisionFlow
@@ -84,7 +85,8 @@ def _figure(share: float, taken: dict[str, Measured]) -> Figure:
 def _decisions(city: City, models: ModelHolder, runner: asyncio.Runner) -> Iterator[Round]:
     """The way that the endpoint goes, without HTTP."""
     workspace = city.workspace
-    store = OnlineStore(workspace.settings.redis_address(), ConsentGate.of(workspace))
+    gate, windows = ConsentGate.of(workspace), window_sets(workspace)
+    store = OnlineStore(workspace.settings.redis_address(), gate, windows=windows)
     audit = AuditWriter.of(workspace)
     strategies = StrategyBook(workspace, Metrics())
     flow = DecisionFlow(workspace, store, models, strategies, audit)

@@ -43,9 +43,10 @@ class Rules(Strict):
     """Thresholds of the gate.
 
     ``maximum_auc``: above it a leak is likelier than skill. ``maximum_auc_loss``: how far below the champion's AUC
-    on the same test. ``maximum_calibration_error``: expected calibration error beyond what chance makes of a right
-    model on a test of that size. ``maximum_brier_ratio``: Brier score over that of always saying the test's rate of
-    defaults. ``maximum_latency_ms_p99`` and ``maximum_microseconds_per_row`` (median): of one row, in processor time.
+    on the same test, beyond two standard errors of the difference. ``maximum_calibration_error``: expected calibration
+    error beyond what chance makes of a right model on a test of that size. ``maximum_brier_ratio``: Brier score over
+    that of always saying the test's rate of defaults. ``maximum_latency_ms_p99`` and ``maximum_microseconds_per_row``
+    (median): of one row, in processor time.
     ``parity_rows``: rows on which the MLflow model must say what the scorer says. ``forbidden_features``: words that no
     feature's name and no column it reads may contain.
     """
