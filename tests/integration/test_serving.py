@@ -21,6 +21,7 @@ from credit301.model.scorer import Scorer
 from credit301.workspace import Workspace
 from serving.app import Service
 from serving.auth import HEADER
+from serving.metrics import AGES_EVERY
 from serving.requests import LARGEST_BODY
 from serving.verbs import decide
 from tests.support.endpoint import (
@@ -239,8 +240,14 @@ class TestOperations:
         assert grew('credit301_decisions_total{outcome="decline"}') == 1
         assert grew('credit301_errors_total{code="unknown_enterprise"}') == 1
         assert grew('credit301_decision_stage_seconds_count{stage="scoring"}') == 2
-        assert grew('credit301_feature_age_days_count{source="tax_declaration"}') == 2
         assert after['credit301_model_info{alias="champion",registry_version="",version="v1"}'] == 1
+
+    def test_ages_of_the_data_are_sampled(self, api: httpx.Client) -> None:
+        name = 'credit301_feature_age_days_count{source="tax_declaration"}'
+        before = metrics_of(api).get(name, 0.0)
+        for _ in range(AGES_EVERY):
+            ask(api)
+        assert metrics_of(api)[name] == before + 1
 
     def test_the_root_leads_to_the_docs(self, api: httpx.Client) -> None:
         response = api.get("/")
