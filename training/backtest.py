@@ -170,28 +170,14 @@ def _applications(
     term: int | None,
 ) -> pa.Table:
     """What both strategies read, as columns."""
-    from credit301.domain import scale
-
-    spec = version.bundle.manifest.scale
-    logits = np.log(probability / (1 - probability))
-    scores = [
-        None
-        if np.isnan(logit)
-        else scale.points(
-            float(logit),
-            base_score=spec.base_score,
-            base_odds=spec.base_odds,
-            to_double=spec.points_to_double_odds,
-        )
-        for logit in logits
-    ]
+    scores = versions.points_of(version.bundle, probability)
     features = {key for strategy in strategies for key in strategy.features()}
     read = {key: key.replace(":", SEPARATOR) for key in sorted(features)}
     rows = len(frame)
     return pa.table(
         {
             PROBABILITY: pa.array(probability, from_pandas=True),
-            SCORE: pa.array(scores, pa.int64()),
+            SCORE: pa.array(scores, pa.int64(), from_pandas=True),
             AMOUNT: pa.array([amount] * rows, pa.decimal128(18, 2)),
             TERM: pa.array([term or strategies[0].product.maximum_term_months] * rows, pa.int64()),
             **{

@@ -117,10 +117,14 @@ def _scorer(bundle: Bundle) -> Scorer:
 
 def points(bundle: Bundle, features: pd.DataFrame) -> np.ndarray:
     """Score of each row in points, shape (rows,); NaN where no source has any data."""
+    return points_of(bundle, probabilities(bundle, features))
+
+
+def points_of(bundle: Bundle, probability: np.ndarray) -> np.ndarray:
+    """Points of each probability, shape (rows,); NaN where there is none."""
     from credit301.domain import scale
 
     spec = bundle.manifest.scale
-    probability = probabilities(bundle, features)
     return np.array(
         [
             np.nan

@@ -14,6 +14,7 @@ from typing import Any
 
 import zen
 
+from credit301.domain import money
 from credit301.strategy import expression
 from credit301.strategy.errors import StrategyError
 
@@ -116,7 +117,7 @@ def fields_in(text: str) -> Iterator[str]:
 def exact(value: Any) -> Any:
     """Numbers of zen, which calculates in decimals and answers in floats, as the decimals that they were."""
     if isinstance(value, float):
-        return Decimal(repr(value))
+        return money.exact(value)
     if isinstance(value, list):
         return [exact(item) for item in value]
     if isinstance(value, dict):
@@ -237,7 +238,7 @@ def _zen_value(text: str, where: str) -> Value:
 
 def _rounded(value: Any) -> Any:
     """A decimal as zen would give it back: to the digits of a float."""
-    return Decimal(repr(float(value))) if isinstance(value, Decimal) else value
+    return money.exact(float(value)) if isinstance(value, Decimal) else value
 
 
 def _paths(text: str) -> list[list[str]]:

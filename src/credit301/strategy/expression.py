@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from credit301.domain.money import exact
+
 Evaluate = Callable[[Mapping[str, Any]], Any]
 
 _TOKEN = re.compile(
@@ -215,7 +217,7 @@ def _path(steps: list[str]) -> Evaluate:
             found = found.get(step) if isinstance(found, dict) else None
         # Floats stand for the shortest decimal that reads back as them.
         if isinstance(found, float):
-            return Decimal(repr(found))
+            return exact(found)
         return Decimal(found) if isinstance(found, int) and not isinstance(found, bool) else found
 
     return value

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from credit301.errors import NotFound
 from credit301.features.windows.definition import window_names
+from credit301.strategy import jdm
 from credit301.strategy.definition import STAGES, Definition, Document, MartTable
-from credit301.strategy.errors import StrategyError
 from credit301.strategy.strategy import Strategy
 from credit301.yaml_file import YamlFile
 
@@ -40,7 +40,7 @@ def load(workspace: Workspace, folder: Path) -> Strategy:
     for stage in STAGES:
         name = definition.graph_file(stage)
         if name is not None:
-            graphs[stage] = _graph(folder / name)
+            graphs[stage] = jdm.read(folder / name)
     tables = {name: _table(workspace, file, name, table) for name, table in definition.tables.items()}
     try:
         document = Document.model_validate(
@@ -104,16 +104,6 @@ def _labels(workspace: Workspace, graphs: str) -> dict[str, dict[str, str]]:
         for feature in source.features
         if f"features.{source.name}.{feature.name}" in graphs
     }
-
-
-def _graph(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StrategyError(f"{path} cannot be read: {error}.", hint="Save it from the editor as JSON.") from error
-    if not isinstance(data, dict):
-        raise StrategyError(f"{path} is no decision graph.", hint="Save it from the editor as JSON.")
-    return data
 
 
 def _table(workspace: Workspace, file: YamlFile, name: str, table: MartTable) -> list[dict[str, Any]]:

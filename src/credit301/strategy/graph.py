@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -82,11 +81,7 @@ class Graph:
         Raises:
             StrategyError: it is not one.
         """
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise StrategyError(f"{path} cannot be read: {error}.", hint="Save it from the editor as JSON.") from error
-        return cls(jdm.parse(data, path.name), path.name)
+        return cls(jdm.parse(jdm.read(path), path.name), path.name)
 
     def reads(self) -> Iterator[Read]:
         """What tables compare and expressions name, in order."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -137,6 +139,22 @@ class Document(_Part):
 
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What is in the file of a graph.
+
+    Raises:
+        StrategyError: it cannot be read, or is no JSON object.
+    """
+    hint = "Save it from the editor as JSON."
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StrategyError(f"{path} cannot be read: {error}.", hint=hint) from error
+    if not isinstance(data, dict):
+        raise StrategyError(f"{path} is no decision graph.", hint=hint)
+    return data
 
 
 def parse(data: Any, name: str) -> Document:
