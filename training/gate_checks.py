@@ -76,8 +76,16 @@ def measure(candidate: Candidate, bundle: Bundle) -> metrics.Metrics:
     """
     if bundle.manifest.metrics.get("nested"):
         return metrics.Metrics(*(float(bundle.manifest.metrics[name]) for name in metrics.Metrics.__dataclass_fields__))
+    return _measured(candidate, _probabilities(candidate, bundle))
+
+
+def _probabilities(candidate: Candidate, bundle: Bundle) -> np.ndarray:
+    """What ``bundle`` says on the tested rows, shape (rows,); NaN where no source has any data."""
     scorer = Scorer(bundle)
-    probability = scorer.probabilities(matrix(scorer, candidate.rows))
+    return scorer.probabilities(matrix(scorer, candidate.rows))
+
+
+def _measured(candidate: Candidate, probability: np.ndarray) -> metrics.Metrics:
     known = ~np.isnan(probability)
     return metrics.measure(candidate.rows[LABEL].to_numpy()[known], probability[known])
 
@@ -134,13 +142,10 @@ def _champion(candidate: Candidate, found: metrics.Metrics) -> Check:
 def _on_same_rows(candidate: Candidate, champion: Bundle) -> tuple[float, float]:
     """The champion's AUC on the tested rows, and two standard errors of the difference between both on them."""
     labels = candidate.rows[LABEL].to_numpy()
-    p = []
-    for bundle in (candidate.bundle, champion):
-        scorer = Scorer(bundle)
-        p.append(scorer.probabilities(matrix(scorer, candidate.rows)))
-    known = ~np.isnan(p[0]) & ~np.isnan(p[1])
-    error = metrics.auc_difference(labels[known], p[0][known], p[1][known])[1]
-    return measure(candidate, champion).auc, 0.0 if np.isnan(error) else 2 * error
+    ours, theirs = (_probabilities(candidate, bundle) for bundle in (candidate.bundle, champion))
+    known = ~np.isnan(ours) & ~np.isnan(theirs)
+    error = metrics.auc_difference(labels[known], ours[known], theirs[known])[1]
+    return _measured(candidate, theirs).auc, 0.0 if np.isnan(error) else 2 * error
 
 
 def _parity(candidate: Candidate, scorer: Scorer, vectors: np.ndarray) -> Check:

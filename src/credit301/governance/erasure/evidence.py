@@ -25,13 +25,12 @@ def destroy_evidence(workspace: Workspace, audit: AuditWriter, now: datetime | N
     """
     days = workspace.definition.governance.evidence.retention_days
     before = ((now or datetime.now(UTC)) - timedelta(days=days)).isoformat()
-    due = [record for record in records(workspace.paths.audit) if record.entry.attached is not None]
-    due = [record for record in due if record.at < before]
+    due = [
+        (record.writer, record.entry.attached)
+        for record in records(workspace.paths.audit)
+        if record.entry.attached is not None and record.at < before
+    ]
     if not due:
         return 0
     audit.append(Entry(event=Event.EXPIRED, who=acting(), detail={DESTROYED_BEFORE: before, "retention_days": days}))
-    return sum(
-        destroy(workspace.paths.audit, record.writer, record.entry.attached)
-        for record in due
-        if record.entry.attached is not None
-    )
+    return sum(destroy(workspace.paths.audit, writer, attachment) for writer, attachment in due)
