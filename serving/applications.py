@@ -29,6 +29,7 @@ from credit301.domain.decision import Decision
 from credit301.domain.money import CENT
 from credit301.domain.text import Refusal, Text
 from credit301.errors import ConfigError
+from credit301.evidence.find import decided
 from credit301.governance.audit.writer import AuditWriter
 from credit301.governance.consent.coverage import ConsentMissing
 from credit301.governance.consent.desk import ConsentDesk
@@ -290,6 +291,12 @@ class ApplicationApi:
         self._metrics.decided(decision)
         return decision
 
+    async def _recorded(self, application: Application) -> Decision | None:
+        if application.decision_id is None:
+            return None
+        found = await asyncio.to_thread(decided, self._workspace.paths.audit, str(application.decision_id))
+        return None if found is None else msgspec.structs.replace(found, entity=application.entity)
+
     def _applications(self) -> ApplicationStore:
         # Not before it is asked for: an endpoint that only decides needs no database.
         if self._store is None:
@@ -301,7 +308,7 @@ class ApplicationApi:
 
     def _acts(self) -> ApplicationDesk:
         if self._desk is None:
-            self._desk = ApplicationDesk(self._applications(), self._decide)
+            self._desk = ApplicationDesk(self._applications(), self._decide, self._recorded)
         return self._desk
 
     def _identity(self) -> VerificationDesk:

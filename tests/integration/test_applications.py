@@ -18,13 +18,14 @@ from credit301.applications.changes import Cause, Change, Received
 from credit301.applications.database import ApplicationsBusy, ApplicationsUnavailable, Database
 from credit301.applications.desk import ApplicationDesk, BeingDecided, CannotDecide, expire_overdue
 from credit301.applications.migrate import configuration
-from credit301.applications.records import Kind, new_id
+from credit301.applications.records import Application, Kind, new_id
 from credit301.applications.states import Actor, Event, Mode, State, WrongState
 from credit301.applications.store import ApplicationStore, Changed, UnknownApplication
 from credit301.applications.tables import METADATA, SCHEMA
+from credit301.domain.decision import Decision
 from credit301.domain.text import Refusal
 from credit301.domain.verdict import Outcome, Stage
-from tests.support.applications import BANK, DETAILS, OTHER, Decider, database, draft, url
+from tests.support.applications import BANK, DETAILS, OTHER, Decider, database, decision, draft, url
 from tests.support.postgres import Server
 from tests.support.servers import until
 
@@ -399,6 +400,26 @@ class TestDeath:
             events = [step.event for step in await store.history(BANK, found.id)]
             assert [events.count(event) for event in (Event.SUBMIT, Event.OFFER, Event.ACCEPT)] == [1, 1, 1]
             assert await _kinds(store, found.id) == ["disbursement_instruction"]
+
+        with_store(server, act)
+
+    def test_what_was_decided_and_not_kept_is_not_decided_anew(
+        self, server: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(desks, "CLAIM_LASTS", timedelta(0))
+
+        async def act(store: ApplicationStore) -> None:
+            found = await draft(store)
+            first, again = Decider(Outcome.DECLINE, "above_cut_off", "policy"), Decider()
+
+            async def recorded(application: Application) -> Decision | None:
+                assert application.decision_id == first.made[0]
+                return decision(first.made[0], Outcome.DECLINE, "above_cut_off", "policy")
+
+            with pytest.raises(_Killed):
+                await ApplicationDesk(_Mortal(store.database, 2, written=False), first).submit(BANK, found.id)
+            ended = await ApplicationDesk(store, again, recorded).submit(BANK, found.id)
+            assert (ended.state, ended.decision_id, again.made) == (State.DECLINED, first.made[0], [])
 
         with_store(server, act)
 

@@ -54,17 +54,26 @@ class Decide(Protocol):
         """The decision."""
 
 
+class Recorded(Protocol):
+    """Knows what was decided already under an application's ``decision_id`` and not kept with the application."""
+
+    async def __call__(self, application: Application) -> Decision | None:
+        """The decision on record, ``None`` where there is none."""
+
+
 class ApplicationDesk:
     """The acts of applicants (through their bank), of the platform and of the clock.
 
     Args:
         store: where applications are.
         decide: makes decisions.
+        recorded: what was decided by a process that died before it kept the decision; it is not decided on anew.
     """
 
-    def __init__(self, store: ApplicationStore, decide: Decide) -> None:
+    def __init__(self, store: ApplicationStore, decide: Decide, recorded: Recorded | None = None) -> None:
         self._store = store
         self._decide = decide
+        self._recorded = recorded
 
     async def current(self, tenant: Tenant, number: UUID) -> Application:
         """The application as it stands now: one whose time is over says so.
@@ -141,7 +150,7 @@ class ApplicationDesk:
             raise _being_decided()
         try:
             claimed = await self._store.change(found, Change(values={"claimed_until": now + CLAIM_LASTS}))
-            return await self._settle(claimed)
+            return await self._settle(claimed, again=True)
         except Changed as error:
             return await self._decided_by_another(found, error)
 
@@ -184,9 +193,11 @@ class ApplicationDesk:
                 log.warning("application %s is not decided yet: %s", number, type(error).__name__)
         return ended
 
-    async def _settle(self, claimed: Application) -> Application:
+    async def _settle(self, claimed: Application, *, again: bool = False) -> Application:
         try:
-            decision = await self._decide(claimed)
+            decision = await self._recorded(claimed) if again and self._recorded is not None else None
+            if decision is None:
+                decision = await self._decide(claimed)
         except CannotDecide as error:
             cause = Cause(Event.RETURN, Actor.PLATFORM, PLATFORM, {"reason": error.code})
             await self._store.change(claimed, Change([cause]))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from credit301.domain.decision import Decision
 from credit301.errors import AuditError, NotFound
 from credit301.evidence.record import Evidence, decode
 from credit301.governance.audit import attached
@@ -33,6 +34,19 @@ def by_number(folder: Path, decision: str) -> Record:
         f"There is no decision with the number {decision!r} in the audit trail.",
         hint="Give a decision_id, or the number of the request; `credit301 audit show` lists what there is.",
     )
+
+
+def decided(folder: Path, decision: str) -> Decision | None:
+    """What was decided under the number ``decision``, of the entity by its keyed hash; ``None``: nothing is on record.
+
+    Raises:
+        AuditError: the record is not what was written, or was destroyed.
+    """
+    wanted = msgspec.json.encode(decision)
+    for record in _decided(folder, wanted):
+        if record.entry.decision == decision:
+            return of(folder, record)[0].decision
+    return None
 
 
 def newest(folder: Path, count: int) -> list[Record]:
