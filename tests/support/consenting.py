@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +20,9 @@ LATER = datetime.now(UTC) + timedelta(days=30)
 
 class _Nowhere:
     """An online store that takes everything, for workspaces that have none."""
+
+    def client(self) -> AbstractContextManager[_Nowhere]:
+        return nullcontext(self)
 
     def __getattr__(self, name: str) -> Any:
         return lambda *_, **__: (1, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -291,6 +292,9 @@ def test_an_entry_of_the_online_store_is_what_was_published() -> None:
     kept: dict[bytes, bytes] = {}
 
     class Client:
+        def client(self) -> AbstractContextManager[Client]:
+            return nullcontext(self)
+
         def set(self, key: bytes, value: bytes, exat: int) -> None:
             assert exat > microseconds(NOW) // 1_000_000
             kept[key] = value

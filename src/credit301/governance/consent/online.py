@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from redis import Redis, RedisCluster
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import MovedError, RedisError, ResponseError
 
 from credit301.errors import FeatureStoreError
 from credit301.features.online_address import OnlineAddress
@@ -74,12 +74,11 @@ class OnlineConsents:
         """
         key = online_key(self._workspace, entity)
         try:
-            if standings:
-                last = max(item.valid_until for item in standings) // _MICROSECONDS + 1
-                self._client.set(key, msgspec.msgpack.encode(tuple(standings)), exat=last)
-            else:
-                self._client.delete(key)
-            self._on_disk(key)
+            try:
+                self._write(key, standings)
+            except MovedError:
+                self._client.nodes_manager.initialize()
+                self._write(key, standings)
         except RedisError as error:
             raise ConsentUnavailable(
                 f"The consent is recorded, but the online store did not take it: {type(error).__name__}.",
@@ -90,15 +89,21 @@ class OnlineConsents:
         """What the entry of ``entity`` says."""
         return decode(self._client.get(online_key(self._workspace, entity)))
 
-    def _on_disk(self, key: bytes) -> None:
-        # In a cluster: of the server that took the entry.
+    def _write(self, key: bytes, standings: Sequence[Standing]) -> None:
         cluster = isinstance(self._client, RedisCluster)
-        where = {"target_nodes": self._client.get_node_from_key(key)} if cluster else {}
-        try:
-            synced, _ = self._client.execute_command("WAITAOF", 1, 0, _DISK_MILLISECONDS, **where)
-        except ResponseError:
-            # It keeps nothing on disk (or is too old to be asked): what it loses it loses altogether, and then there
-            # is no consent at all.
-            return
+        where = self._client.get_redis_connection(self._client.get_node_from_key(key)) if cluster else self._client
+        # The answer is about this connection's writes: another one of the pool would say yes at once.
+        with where.client() as connection:
+            if standings:
+                last = max(item.valid_until for item in standings) // _MICROSECONDS + 1
+                connection.set(key, msgspec.msgpack.encode(tuple(standings)), exat=last)
+            else:
+                connection.delete(key)
+            try:
+                synced, _ = connection.execute_command("WAITAOF", 1, 0, _DISK_MILLISECONDS)
+            except ResponseError:
+                # It keeps nothing on disk (or is too old to be asked): what it loses it loses altogether, and then
+                # there is no consent at all.
+                return
         if not synced:
             raise RedisError("it is not on the store's disk yet")
