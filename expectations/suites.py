@@ -26,11 +26,15 @@ def tolerance_of(expectation: dict[str, Any], default: float) -> float:
     return default if expectation["severity"] == Severity.FAIL else 0.0
 
 
-def build_suite(contract: Contract, default_tolerance: float) -> gx.ExpectationSuite:
-    """The suite named after the source; each expectation's ``meta`` has the check's id and tolerance."""
+def build_suite(contract: Contract, default_tolerance: float, *, singly: bool = False) -> gx.ExpectationSuite:
+    """The suite named after the source; each expectation's ``meta`` has the check's id and tolerance.
+
+    Where the rows of a batch came ``singly``, each stands for itself: no share of bad ones refuses the others.
+    """
     expectations = []
     for item in suite(contract):
-        tolerance = tolerance_of(item, default_tolerance)
+        alone = singly and item["severity"] == Severity.FAIL and item["type"] not in _WITHOUT_TOLERANCE
+        tolerance = 1.0 if alone else tolerance_of(item, default_tolerance)
         arguments = _typed(contract, item["kwargs"])
         if item["type"] not in _WITHOUT_TOLERANCE:
             arguments["mostly"] = 1 - tolerance

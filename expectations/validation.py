@@ -113,7 +113,8 @@ class Validator:
 
     def _run_suite(self, contract: Contract, batch: Batch) -> list[ExpectationValidationResult]:
         context, name = self.context, f"{contract.name}-{batch.pull_id}"
-        suite = keep_suite(context, build_suite(contract, self.workspace.definition.ingest.tolerance))
+        tolerance = self.workspace.definition.ingest.tolerance
+        suite = keep_suite(context, build_suite(contract, tolerance, singly=batch.singly))
         asset = self.datasource.add_table_asset(name, table_name=TABLE)
         # Added under a name that nothing else has: to update is to read, compare and write everything below again.
         definition = context.validation_definitions.add(

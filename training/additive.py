@@ -52,8 +52,17 @@ def keys(spec: ModelSpec) -> tuple[str, ...]:
     return tuple(f"{item.view}:{item.name}" for item in spec.inputs)
 
 
-def fit(matrix: np.ndarray, labels: np.ndarray, spec: ModelSpec, penalty: float = PENALTY) -> FittedAdditive | None:
+def fit(
+    matrix: np.ndarray,
+    labels: np.ndarray,
+    spec: ModelSpec,
+    penalty: float = PENALTY,
+    *,
+    weights: np.ndarray | None = None,
+) -> FittedAdditive | None:
     """Fit on all rows of ``matrix``, shape (rows, inputs) as :func:`training.frames.encode` makes it.
+
+    ``weights``, shape (rows,), is what each row counts; one where it is not given.
 
     Returns:
         ``None`` where no column varies.
@@ -65,7 +74,9 @@ def fit(matrix: np.ndarray, labels: np.ndarray, spec: ModelSpec, penalty: float 
     place = {key: index for index, key in enumerate(names)}
     numbers = matrix[:, [place[curve.key] for curve in columns.curves]]
     categories = matrix[:, [place[item.key] for item in columns.categories]]
-    return FittedAdditive(columns, _sums(design(columns, numbers, categories), labels, columns, penalty), names)
+    counted = np.ones(len(labels)) if weights is None else weights
+    sums = _sums(design(columns, numbers, categories), labels, counted, columns, penalty)
+    return FittedAdditive(columns, sums, names)
 
 
 def logits(fitted: FittedAdditive, matrix: np.ndarray) -> np.ndarray:
@@ -78,7 +89,9 @@ def logits(fitted: FittedAdditive, matrix: np.ndarray) -> np.ndarray:
         return fitted.model.batch(matrix, present)
 
 
-def _sums(table: np.ndarray, labels: np.ndarray, columns: AdditiveSpec, penalty: float) -> np.ndarray:
+def _sums(
+    table: np.ndarray, labels: np.ndarray, counted: np.ndarray, columns: AdditiveSpec, penalty: float
+) -> np.ndarray:
     """G and c of the last step of iterated least squares, shape (width, width + 1).
 
     The deviance falls at every step: a step that overshoots is halved.
@@ -86,22 +99,23 @@ def _sums(table: np.ndarray, labels: np.ndarray, columns: AdditiveSpec, penalty:
     signs, ridge = columns.signs, np.full(columns.width, penalty)
     ridge[0] = 1e-6
     weights = np.zeros(columns.width)
-    weights[0] = np.log((labels.sum() + 0.5) / (len(labels) - labels.sum() + 0.5))
+    defaults = (counted * labels).sum()
+    weights[0] = np.log((defaults + 0.5) / (counted.sum() - defaults + 0.5))
     z = table @ weights
-    loss = _loss(z, labels, weights, ridge)
+    loss = _loss(z, labels, counted, weights, ridge)
     gram, target = np.empty((columns.width, columns.width)), np.empty(columns.width)
     for _ in range(MOST_STEPS):
         probability = expit(z)
-        spread = np.maximum(probability * (1 - probability), 1e-6)
+        spread = counted * np.maximum(probability * (1 - probability), 1e-6)
         gram = _squares(table, spread)
-        target = table.T @ (spread * z + labels - probability)
+        target = table.T @ (spread * z + counted * (labels - probability))
         gram[np.diag_indices_from(gram)] += ridge
         found = solve(gram, target, signs, weights != 0)
         before, share = loss, 1.0
         while True:
             tried = weights + share * (found - weights)
             reached = table @ tried
-            loss = _loss(reached, labels, tried, ridge)
+            loss = _loss(reached, labels, counted, tried, ridge)
             if loss <= before or share < 1e-3:  # noqa: PLR2004
                 break
             share /= 2
@@ -118,8 +132,8 @@ def _squares(table: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.asarray(sum(rows.T @ (rows * spread) for rows, spread in parts))
 
 
-def _loss(z: np.ndarray, labels: np.ndarray, weights: np.ndarray, ridge: np.ndarray) -> float:
-    return float(np.logaddexp(0.0, z).sum() - labels @ z + 0.5 * (ridge * weights**2).sum())
+def _loss(z: np.ndarray, labels: np.ndarray, counted: np.ndarray, weights: np.ndarray, ridge: np.ndarray) -> float:
+    return float((counted * np.logaddexp(0.0, z)).sum() - (counted * labels) @ z + 0.5 * (ridge * weights**2).sum())
 
 
 def _columns(matrix: np.ndarray, spec: ModelSpec) -> AdditiveSpec:

@@ -87,7 +87,7 @@ def compare(workspace: Workspace, a: str, b: str) -> Comparison:
     unseen = data.times > np.datetime64(since) if since else np.ones(len(data), dtype=bool)
     new = len(np.unique(data.labels[unseen])) == CLASSES
     chosen = np.flatnonzero(unseen) if new else np.arange(len(data))
-    p = np.column_stack([versions.probabilities(v.bundle, data.frame.iloc[chosen]) for v in (one, other)])
+    p = np.column_stack([versions.probabilities_of(v.bundle, data, chosen) for v in (one, other)])
     known = ~np.isnan(p).any(axis=1)
     chosen, p = chosen[known], p[known]
     labels = data.labels[chosen]

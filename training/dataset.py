@@ -25,6 +25,12 @@ TIME = "decision_time"
 LABEL = "label"
 NAMED = 5
 KNOWN_AT = "label_known_at"
+WEIGHT = "inferred_weight"
+"""Column of what each row counts, where reject inference made the rows; absent, every row counts one."""
+
+INFERRED = "inferred"
+"""Column beside it: whether the outcome is a guess at what a declined application would have become."""
+
 SEPARATOR = "__"
 """Between view and feature in a column's name; columns without it are not features."""
 
@@ -113,6 +119,26 @@ class TrainingSet:
     def labels(self) -> np.ndarray:
         """Labels, shape (rows,), int64; 1 is a default."""
         return self.head[LABEL].to_numpy(dtype=np.int64)
+
+    @cached_property
+    def weights(self) -> np.ndarray | None:
+        """What each row counts, shape (rows,); ``None`` where each counts one."""
+        return self.head[WEIGHT].to_numpy(dtype=np.float64) if WEIGHT in self.head else None
+
+    def weights_of(self, rows: np.ndarray) -> np.ndarray | None:
+        """:attr:`weights` of ``rows``."""
+        return None if self.weights is None else self.weights[rows]
+
+    def outcomes(self, rows: np.ndarray) -> tuple[float, float]:
+        """How many defaults, and how many others, ``rows`` count."""
+        labels, weights = self.labels[rows], self.weights_of(rows)
+        if weights is None:
+            return float(labels.sum()), float(len(labels) - labels.sum())
+        return float(weights[labels == 1].sum()), float(weights[labels == 0].sum())
+
+    def observed(self, rows: np.ndarray) -> np.ndarray:
+        """Those of ``rows`` whose outcome was seen."""
+        return rows[~self.head[INFERRED].to_numpy(dtype=bool)[rows]] if INFERRED in self.head else rows
 
     @property
     def times(self) -> np.ndarray:

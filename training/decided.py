@@ -55,9 +55,19 @@ def with_outcomes(frame: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
 def outcomes(workspace: Workspace, data: TrainingSet) -> pd.DataFrame:
     """The known outcomes by the hash of whom they are of, which is all that a record says of an entity, in time."""
     hashed = KeyedHash.from_settings(workspace.settings)
-    named = {key: hashed(str(key)) for key in data.frame[data.entity].unique()}
-    known = pd.DataFrame({"entity": data.frame[data.entity].map(named), TIME: data.times, LABEL: data.labels})
+    named = {key: hashed(str(key)) for key in data.head[data.entity].unique()}
+    known = pd.DataFrame({"entity": data.head[data.entity].map(named), TIME: data.times, LABEL: data.labels})
     return known.sort_values(TIME, ignore_index=True)
+
+
+def shadowed_strategies(workspace: Workspace, month: str) -> pd.DataFrame:
+    """What strategies said beside those that decided in ``month``, a row for each strategy and decision.
+
+    It is what the last update of the digest has, which :func:`by_month` makes.
+    """
+    following = str(pd.Period(month, "M") + 1)
+    position = decision_digest.position(workspace)
+    return _table(workspace, position, Event.STRATEGY_SHADOWED, (month, following))
 
 
 def _decisions(workspace: Workspace, position: Position, month: str) -> pd.DataFrame:

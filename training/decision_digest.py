@@ -35,10 +35,12 @@ PART_ROWS = 50_000
 
 _COMMON = [("decision", pa.string()), ("at", pa.timestamp("us"))]
 _SAID = [("registered", pa.string()), ("probability", pa.float64()), ("outcome", pa.string())]
+_TERMS = [("strategy", pa.string()), ("limit", pa.float64()), ("annual_rate", pa.float64())]
 _LOT = [("lot_probability", pa.float64()), ("lot_drawn", pa.int8()), ("lot_granted", pa.int8())]
 SCHEMAS = {
-    Event.DECIDED: pa.schema([*_COMMON, ("entity", pa.string()), ("alias", pa.string()), *_SAID, *_LOT]),
+    Event.DECIDED: pa.schema([*_COMMON, ("entity", pa.string()), ("alias", pa.string()), *_SAID, *_LOT, *_TERMS]),
     Event.SHADOWED: pa.schema([*_COMMON, *_SAID]),
+    Event.STRATEGY_SHADOWED: pa.schema([*_COMMON, ("outcome", pa.string()), *_TERMS]),
 }
 _MARKS = tuple(f'"event":"{event}"'.encode() for event in SCHEMAS)
 _HASH_BYTES = 65
@@ -78,6 +80,11 @@ def update(workspace: Workspace) -> Position:
         return position
 
 
+def position(workspace: Workspace) -> Position:
+    """Which parts there are since the last update."""
+    return _read(workspace.paths.monitoring / FOLDER)
+
+
 def months(position: Position) -> list[str]:
     """The months (2026-05) in which there were decisions, in order."""
     return sorted({_month_of(name) for name in position.parts if name.startswith(Event.DECIDED)})
@@ -115,7 +122,8 @@ class _Taken:
         except msgspec.MsgspecError as error:
             raise AuditError(f"{path.name} has a line that is no record.", hint="credit301 audit verify") from error
         entry = record.entry
-        if entry.event not in SCHEMAS or (entry.event is Event.SHADOWED and "probability" not in entry.detail):
+        # Without a score, a fallback decided, which says nothing of a model.
+        if entry.event not in SCHEMAS or "probability" not in entry.detail:
             return
         at = datetime.fromisoformat(record.at).replace(tzinfo=None)
         self._rows[entry.event, f"{at:%Y-%m}"].append(

@@ -46,20 +46,23 @@ def neutral(logits: np.ndarray) -> np.ndarray:
     return np.asarray(logit(np.clip(share, 1e-6, 1 - 1e-6)))
 
 
-def fit(logits: np.ndarray, labels: np.ndarray) -> Stack:
+def fit(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> Stack:
     """Fit the stack.
 
     Args:
         logits: out-of-fold log-odds, shape (rows, sub-models), NaN for no data.
         labels: shape (rows,), 0 or 1.
+        weights: what each row counts, shape (rows,); one where it is not given.
     """
+    counted = np.ones(len(labels)) if weights is None else weights
+    defaults = (counted * labels).sum()
     missing = np.isnan(logits)
     present = ~missing
     center = neutral(logits)
     centered = np.where(present, np.nan_to_num(logits) - center, 0.0)
     models = logits.shape[1]
     design = np.hstack([np.ones((len(labels), 1)), centered, missing.astype(np.float64)])
-    penalty = np.concatenate([[0.0], np.full(models, PENALTY), np.full(models, MISSING_PENALTY * labels.sum())])
+    penalty = np.concatenate([[0.0], np.full(models, PENALTY), np.full(models, MISSING_PENALTY * defaults)])
     # A constant learnt from a handful of rows would be noise: there the neutral one stands.
     learnt = missing.sum(axis=0) >= MINIMUM_MISSING
     bounds = [(None, None)] + [(0.0, None)] * models + [(None, 0.0) if known else (0.0, 0.0) for known in learnt]
@@ -67,15 +70,15 @@ def fit(logits: np.ndarray, labels: np.ndarray) -> Stack:
 
     def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
         z = design @ theta
-        loss = np.logaddexp(0.0, -sign * z).sum() + 0.5 * (penalty * theta**2).sum()
-        return float(loss), design.T @ (expit(z) - labels) + penalty * theta
+        loss = (counted * np.logaddexp(0.0, -sign * z)).sum() + 0.5 * (penalty * theta**2).sum()
+        return float(loss), design.T @ (counted * (expit(z) - labels)) + penalty * theta
 
-    rate = (labels.sum() + 0.5) / (len(labels) + 1.0)
+    rate = (defaults + 0.5) / (counted.sum() + 1.0)
     start = np.concatenate([[np.log(rate / (1 - rate))], np.full(models, 1.0 / models), np.zeros(models)])
     found = minimize(objective, start, jac=True, bounds=bounds, method="L-BFGS-B").x
-    weights = found[1 : models + 1]
+    slopes = found[1 : models + 1]
     return Stack(
-        intercept=float(found[0] - (weights * center).sum()),
-        weights=weights,
-        missing_logits=weights * center + found[models + 1 :],
+        intercept=float(found[0] - (slopes * center).sum()),
+        weights=slopes,
+        missing_logits=slopes * center + found[models + 1 :],
     )

@@ -137,8 +137,9 @@ def _evaluate(
             parts = _score(workspace, data, fold, shipped)
             whole, trees = baselines.one_lightgbm(data, fold, plan, specs, threads=threads, cluster=cluster)
             parts["baseline", baselines.ONE_LIGHTGBM] = whole
-            parts["baseline", baselines.LOGISTIC] = baselines.logistic(data, fold, specs, plan.seed)
-            parts["baseline", SCORECARD] = scorecard(data, fold, specs)
+            seen = Fold(data.observed(fold.train), fold.test)
+            parts["baseline", baselines.LOGISTIC] = baselines.logistic(data, seen, specs, plan.seed)
+            parts["baseline", SCORECARD] = scorecard(data, seen, specs)
             if not repeats:
                 parts |= _reduced(workspace, data, fold, shipped, trees, seed=plan.seed, threads=threads)
             for key, values in parts.items():
@@ -194,9 +195,9 @@ def _reduced(
     trained once for each source.
     """
     specs = {source.model.spec.name: source.model.spec for source in fitted.sources}
-    scorer = _scorer(workspace, data, fold, fitted)
+    scorer = scorer_of(workspace, data, fold, fitted)
     some = Fold(fold.train, evenly(fold.test, MOST_REDUCED))
-    vectors = np.vstack([vectors for _, vectors in _vectors(data, scorer, some.test)])
+    vectors = np.vstack([vectors for _, vectors in vectors_of(data, scorer, some.test)])
     result: Scored = {(LOOKED_AT, ""): np.isin(fold.test, some.test).astype(float)}
 
     def put(level: str, name: str, values: np.ndarray) -> None:
@@ -212,14 +213,14 @@ def _reduced(
     return result
 
 
-def _scorer(workspace: Workspace, data: TrainingSet, fold: Fold, fitted: FittedEnsemble) -> Scorer:
+def scorer_of(workspace: Workspace, data: TrainingSet, fold: Fold, fitted: FittedEnsemble) -> Scorer:
     """The scorer of ``fitted``."""
     categories = _categories(workspace, data, fold.train)
     manifest, files = bundling.assemble(workspace, fitted, categories, version="-", created_at="-")
     return Scorer(bundling.in_memory(manifest, files))
 
 
-def _vectors(data: TrainingSet, scorer: Scorer, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def vectors_of(data: TrainingSet, scorer: Scorer, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """``rows`` as the ``scorer`` reads them, some at a time: their numbers, and a matrix."""
     there = set(data.feature_names)
     names = [name for name in columns(scorer.plan) if name in there]
@@ -249,9 +250,9 @@ def _score(workspace: Workspace, data: TrainingSet, fold: Fold, fitted: FittedEn
     A source that has no data on a row says there what it says on average, and a dimension what its stack makes of
     absence, so that every model is measured on the same rows.
     """
-    scorer = _scorer(workspace, data, fold, fitted)
+    scorer = scorer_of(workspace, data, fold, fitted)
     found: dict[tuple[str, str], list[np.ndarray]] = {}
-    for _, vectors in _vectors(data, scorer, fold.test):
+    for _, vectors in vectors_of(data, scorer, fold.test):
         for key, values in _score_batch(scorer, vectors, fitted).items():
             found.setdefault(key, []).append(values)
     return {key: np.concatenate(values) for key, values in found.items()}

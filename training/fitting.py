@@ -31,13 +31,15 @@ ADDITIVE = "additive"
 class Combined:
     """Sub-models made into one score: the stack over their log-odds, and its calibration.
 
-    ``rows`` is the number of rows with out-of-fold log-odds of any of the ``members`` that both were fitted on.
+    ``rows`` is the number of rows with out-of-fold log-odds of any of the ``members`` that both were fitted on;
+    ``out_of_fold`` the stack's on them before calibration, shape (rows of the training set,), NaN elsewhere.
     """
 
     members: tuple[str, ...]
     stack: ensemble.Stack
     calibration: Calibration
     rows: int
+    out_of_fold: np.ndarray
 
     def probability(self, logits: np.ndarray) -> np.ndarray:
         """Probabilities of default, shape (rows,), from ``logits``, shape (rows, members), NaN for no data."""
@@ -127,7 +129,8 @@ def _additive(
 
     def fitted_on(learnt: np.ndarray) -> FittedAdditive | None:
         sample = evenly(learnt, additive.MOST_ROWS)
-        return additive.fit(encode(data.take(columns, sample), spec, categories), data.labels[sample], spec)
+        matrix = encode(data.take(columns, sample), spec, categories)
+        return additive.fit(matrix, data.labels[sample], spec, weights=data.weights_of(sample))
 
     whole = fitted_on(rows)
     if whole is None:
@@ -151,11 +154,16 @@ def _combine(
         names, columns, known = [*names, ADDITIVE], [*columns, over_all], known & ~np.isnan(over_all)
     usable = (block >= 0) & known
     logits, labels, block = np.column_stack(columns)[usable], data.labels[usable], block[usable]
+    weights = data.weights_of(np.flatnonzero(usable))
+    z = _cross_fitted(logits, labels, block, weights)
+    out_of_fold = np.full(len(data), np.nan)
+    out_of_fold[usable] = z
     return Combined(
         members=tuple(names),
-        stack=ensemble.fit(logits, labels),
-        calibration=calibration.fit(_cross_fitted(logits, labels, block), labels, block),
+        stack=ensemble.fit(logits, labels, weights),
+        calibration=calibration.fit(z, labels, block, weights),
         rows=int(usable.sum()),
+        out_of_fold=out_of_fold,
     )
 
 
@@ -167,10 +175,11 @@ def _blocks(rows: int, folds: tuple[Fold, ...]) -> np.ndarray:
     return block
 
 
-def _cross_fitted(logits: np.ndarray, labels: np.ndarray, block: np.ndarray) -> np.ndarray:
+def _cross_fitted(logits: np.ndarray, labels: np.ndarray, block: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     """``z`` of each row by a stack that was fitted without the row's fold, so that calibration sees no flattery."""
     z = np.empty(len(labels))
     for number in np.unique(block):
         test = block == number
-        z[test] = ensemble.fit(logits[~test], labels[~test]).z(logits[test])
+        counted = None if weights is None else weights[~test]
+        z[test] = ensemble.fit(logits[~test], labels[~test], counted).z(logits[test])
     return z

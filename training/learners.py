@@ -80,12 +80,14 @@ class Binned:
             "params": {**parameters, "min_data_in_leaf": max(1, least)},
         }
         matrix = encode(data.take(columns, sample), spec, categories)
-        self._bins = lightgbm.Dataset(matrix, data.labels[sample], **named).construct()
+        self._bins = lightgbm.Dataset(matrix, data.labels[sample], weight=data.weights_of(sample), **named).construct()
         if len(sample) < len(rows):
             batches = (encode(frame, spec, categories) for _, frame in data.batches(columns, rows))
             stream = _Stream(batches, len(rows), memory.rows_at_once(len(columns)))
             # Of the sample only its bounds are kept.
-            self._bins = lightgbm.Dataset(stream, data.labels[rows], reference=self._bins, **named).construct()
+            self._bins = lightgbm.Dataset(
+                stream, data.labels[rows], reference=self._bins, weight=data.weights_of(rows), **named
+            ).construct()
 
     def grow(self, train: np.ndarray, test: np.ndarray, trees: int) -> Grown:
         """As :meth:`Learner.grow`; it ends where the loss on ``test`` no longer falls."""

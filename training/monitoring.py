@@ -89,7 +89,7 @@ def watch(workspace: Workspace, month: str | None = None) -> Watched | None:
     tested = version.test_rows()
     before = version.learnt_rows()
     expected = versions.probabilities(version.bundle, tested)
-    probability = versions.probabilities(version.bundle, data.frame)
+    probability = versions.probabilities_of(version.bundle, data)
     known = ~np.isnan(probability)
     rows: list[dict[str, Any]] = []
     for number in sorted(set(months[known])):
@@ -139,7 +139,7 @@ def _month(
 
     Features are held against ``before``, which the version learnt from, scores against the test's ``expected``.
     """
-    labels, features = data.labels[chosen], data.frame[chosen]
+    labels, features = data.labels[chosen], data.features(np.flatnonzero(chosen))
     seen = bool((data.times[chosen] <= np.datetime64(version.seen_until or "1900-01-01")).any())
     common = {"month": month, "seen": seen}
     size = {"rows": len(labels), "defaults": int(labels.sum())}
@@ -159,8 +159,7 @@ def _month(
     moved = stability.psi(expected, probability)
     yield row("score_psi", moved.value)
     yield row("score_psi_excess", moved.excess)
-    columns = list(data.features().columns)
-    for name, shift in stability.of_features(before, features, columns).items():
+    for name, shift in stability.of_features(before, features, list(data.feature_names)).items():
         yield row("psi", shift.value, FEATURES, name)
         yield row("psi_excess", shift.excess, FEATURES, name)
     for group in groups(rules.segments, features, labels, probability, cut):

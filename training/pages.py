@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FOLDER = "models"
 MOVED = 12
-TRAINING = "training"
+TRAINING, REJECTS = "training", "reject-inference"
 LIVE = {
     "decisions": "决策 decisions",
     "same_outcome": "结论一致 same outcome",
@@ -62,6 +62,7 @@ def write(workspace: Workspace, name: str, html: str) -> Path:
         records=promotions.read(workspace)[::-1],
         monitor="monitor" in there,
         training=TRAINING in there,
+        rejects=REJECTS in there,
         cards=[page for page in there if page.startswith("version-")],
         comparisons=[page for page in there if page.startswith("compare-")],
         backtests=[page for page in there if page.startswith("backtest-")],

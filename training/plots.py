@@ -116,6 +116,21 @@ def bars(names: Sequence[str], values: Sequence[float], title: str, label: str) 
     return _svg(draw, title, (9.5, 0.6 + 0.24 * max(len(names), 4)))
 
 
+def beside(names: Sequence[str], series: Series, title: str, label: str) -> Markup:
+    """Dots by name, one row a name, the first on top; NaN is left out."""
+
+    def draw(axes: Axes) -> None:
+        places = np.arange(len(names))[::-1]
+        for (name, values), colour, shape in zip(series.items(), (A, B, GOOD), "osD", strict=False):
+            axes.plot(np.asarray(values, dtype=float), places, shape, color=colour, label=name, markersize=6)
+        axes.set_yticks(places, names, fontsize=9)
+        axes.grid(axis="y", color="0.9")
+        axes.set_xlabel(label, loc="right")
+        axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.4, 1.06), ncols=1)
+
+    return _svg(draw, title, (9.5, 1.6 + 0.3 * max(len(names), 4)))
+
+
 def by_month(months: Sequence[str], series: Series, title: str, **options: Any) -> Markup:
     """Lines over months; NaN leaves a gap.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from training import plots
+from training import plots, reject_page
 from training.pages import render
 from training.report import LEVELS, TITLES
 
@@ -28,6 +28,7 @@ def page(workspace: Workspace, results: dict[str, Any], labels: np.ndarray, prob
     limit = results["limit"]
     lost = [item for item in results["reduced"] if item["peer"] is not None]
     others = [item for item in results["reduced"] if item["peer"] is None]
+    study, study_plot = reject_page.read(workspace)
     return render(
         "training.html.j2",
         workspace,
@@ -46,6 +47,8 @@ def page(workspace: Workspace, results: dict[str, Any], labels: np.ndarray, prob
         subsets=[(", ".join(item["kept"]), item["auc"]) for item in others],
         subsets_title=_title_of(others),
         sources=[(s["name"], s["rows"], f"{s['share']:.1%}", s["model"].replace("_", " ")) for s in results["sources"]],
+        study=study,
+        study_plot=study_plot,
         plots=[plots.calibration(labels, probability), plots.roc(labels, {_curve(results): probability})],
     )
 

@@ -120,7 +120,7 @@ def forward_folds(
     Rows of the block's entities are not in its past. Blocks whose past has fewer than ``per_class`` defaults or
     others are left out, so the result may be shorter than ``folds``.
     """
-    times, known, groups, labels = data.times, _known(data, embargo), data.groups, data.labels
+    times, known, groups = data.times, _known(data, embargo), data.groups
     ordered = np.sort(times[rows])
     shares = FIRST_BLOCK + (1 - FIRST_BLOCK) * np.arange(folds) / folds
     starts = [ordered[int(len(ordered) * share)] for share in shares]
@@ -131,7 +131,7 @@ def forward_folds(
         test = rows[inside]
         past = rows[(times[rows] < start) & (known[rows] <= start)]
         train = past[~np.isin(groups[past], groups[test])]
-        enough = min(labels[train].sum(), (1 - labels[train]).sum()) >= per_class
+        enough = min(data.outcomes(train)) >= per_class
         if enough and len(test):
             found.append(Fold(train, test))
     return tuple(found)
@@ -143,13 +143,13 @@ def one_past(data: TrainingSet, rows: np.ndarray, *, most: int = MANY_ROWS, emba
     Without an ``embargo`` they are tested by what was decided before it. Of what comes after that moment at most
     ``most`` rows are tested, evenly spaced. Empty where the past has fewer than 200 defaults or others.
     """
-    times, groups, labels = data.times, data.groups, data.labels
+    times, groups = data.times, data.groups
     ordered = np.sort(times[rows])
     start, middle = (ordered[int(len(ordered) * share)] for share in (PAST, (1 + PAST) / 2))
     later = evenly(rows[times[rows] >= start], most)
     past = rows[(times[rows] < start) & (_known(data, embargo)[rows] <= start)]
     train = past[~np.isin(groups[past], groups[later])]
-    if min(labels[train].sum(), (1 - labels[train]).sum()) < FORWARD_PER_CLASS:
+    if min(data.outcomes(train)) < FORWARD_PER_CLASS:
         return ()
     blocks = later[times[later] < middle], later[times[later] >= middle]
     return tuple(Fold(train, test) for test in blocks if len(test))

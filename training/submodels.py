@@ -202,9 +202,10 @@ def _task(
     """``None`` where there are too few outcomes to learn from."""
     present = data.known([item.column for item in spec.inputs])
     mine = rows[present[rows]]
-    positives = int(data.labels[mine].sum())
-    if min(positives, len(mine) - positives) < MINIMUM_PER_CLASS:
+    defaults, others = data.outcomes(mine)
+    if min(defaults, others) < MINIMUM_PER_CLASS:
         return None
+    positives = int(defaults)
     categories = data.categories((item.column for item in spec.inputs if item.category), rows)
     chosen = {**parameters(positives, len(mine), spec, seed, threads), **changed}
     return _Task(data, spec, categories, present, mine, positives, chosen)

@@ -14,7 +14,21 @@ from typing import TYPE_CHECKING, Any
 from credit301.console import say
 from credit301.errors import ModelError
 from credit301.model import bundle as bundles
-from training import bundling, evaluation, figures, leakage, memory, registry, report, splits, tracking, tuning, verdict
+from training import (
+    bundling,
+    evaluation,
+    figures,
+    fitting,
+    leakage,
+    memory,
+    registry,
+    rejects,
+    report,
+    splits,
+    tracking,
+    tuning,
+    verdict,
+)
 from training.dataset import TrainingSet, check_columns
 from training.specs import ModelSpec, source_specs
 
@@ -24,6 +38,7 @@ if TYPE_CHECKING:
     from credit301.model.bundle import Bundle
     from credit301.workspace import Split, Workspace
     from training.evaluation import Evaluation
+    from training.rejects import Inferred, Method
 
 STATE = "training.json"
 
@@ -37,6 +52,7 @@ def train(
     allow_leaks: bool = False,
     tune: float = 0.0,
     cluster: Client | None = None,
+    inference: Method | None = None,
 ) -> dict[str, Any]:
     """Train on ``data``, write the bundle and the report, and register the versions in MLflow.
 
@@ -48,6 +64,7 @@ def train(
         allow_leaks: also on columns that bear the marks of a leak.
         tune: seconds in which better parameters of the sub-models are searched for.
         cluster: where trees are grown; ``data`` is then to be on disk. In this process where it is not given.
+        inference: what is made of declined applications; they are left out where it is not given.
 
     Returns:
         The summary with the table of models; ``skipped`` says whether it is the last training's.
@@ -61,19 +78,26 @@ def train(
     if not allow_leaks:
         leakage.check(data, specs)
     where = registry.target(workspace) if register else None
-    fingerprint = _fingerprint(workspace, data, tune, on_cluster=cluster is not None)
+    known = _with_data(data, specs)
+    plan, threads = splits.plan(known, split), workspace.settings.cpu_threads
+    labelled, inferred = len(known), None
+    if inference is not None:
+        inferred = _inferred(workspace, known, plan, specs, inference)
+        known, plan = inferred.data, inferred.plan
+    searched = f"{tune} {cluster is not None} {inference} {known.digest() if inferred else ''}"
+    fingerprint = _fingerprint(workspace, data, searched)
     if not force and (last := _unchanged(workspace, fingerprint, where)) is not None:
         say(f"train: labels and features are those of {last['version']}; nothing to do (--force trains anyway).")
         return {**last, "skipped": True}
     started = time.perf_counter()
-    known = _with_data(data, specs)
-    plan, threads = splits.plan(known, split), workspace.settings.cpu_threads
     grown: dict[str, Any] = {"threads": threads, "cluster": cluster}
     tuned = tuning.tune(workspace, known, plan, specs, seconds=tune, **grown) if tune else {}
     found = evaluation.evaluate(workspace, known, plan, specs, tuned=tuned, **grown)
     for name in found.fitted.skipped:
         say(f"train: {name} has data on too few outcomes for a model of its own. 该数据源标签样本过少，未建子模型。")
     results = report.summarize(workspace, known, found)
+    results["rows"] = labelled
+    results["reject_inference"] = _said(inference, inferred)
     limit = report.bayes_limit(workspace, known, found.rows)
     created = datetime.now(UTC)
     bundle, directory = write_bundle(workspace, known, found, fingerprint, created)
@@ -99,6 +123,41 @@ def train(
     pages.write(workspace, pages.TRAINING, html)
     _remember(workspace, fingerprint, results)
     return {**results, "skipped": False}
+
+
+def _inferred(
+    workspace: Workspace, data: TrainingSet, plan: splits.Plan, specs: tuple[ModelSpec, ...], method: Method
+) -> Inferred:
+    """``data`` as ``method`` has it learnt from."""
+    from training import declined
+
+    threads = workspace.settings.cpu_threads
+    by_lot = method is rejects.Method.LANE
+    population = rejects.Population(
+        data,
+        plan,
+        None if by_lot else declined.declined(workspace, data),
+        declined.propensity(workspace, data) if by_lot else None,
+    )
+    found = rejects.infer(
+        method,
+        workspace,
+        population,
+        specs,
+        lambda rows, learnt, split: fitting.fit(rows, learnt, split, specs, threads=threads),
+    )
+    say(
+        f"train: reject inference ({method}): {found.declined} declined applications are learnt from; a row counts at "
+        f"most {found.largest_weight:.1f}. 拒绝推断：纳入 {found.declined} 笔被拒申请。"
+    )
+    return found
+
+
+def _said(method: Method | None, found: Inferred | None) -> dict[str, Any] | None:
+    """What the report keeps of reject inference."""
+    if method is None or found is None:
+        return None
+    return {"method": method.value, "declined": found.declined, "largest_weight": round(found.largest_weight, 3)}
 
 
 def _declared(workspace: Workspace) -> tuple[Split, tuple[ModelSpec, ...]]:
@@ -161,10 +220,10 @@ def _with_data(data: TrainingSet, specs: tuple[ModelSpec, ...]) -> TrainingSet:
     return data if known.all() else data.where(known)
 
 
-def _fingerprint(workspace: Workspace, data: TrainingSet, tune: float, *, on_cluster: bool) -> str:
-    """What a training depends on: data, what the contracts say of it, split, cut-off, search, the code's version."""
+def _fingerprint(workspace: Workspace, data: TrainingSet, chosen: str) -> str:
+    """What a training depends on: data, what the contracts say of it, split, cut-off, options, the code's version."""
     parts = [
-        f"{tune} {on_cluster}",
+        chosen,
         data.digest(),
         bundling.feature_version(workspace),
         _declared(workspace)[0].model_dump_json(),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 import threading
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
+from credit301.errors import ConfigError
+from credit301.model import stewardship
 from credit301.workspace import Workspace
 
+Inference = Literal["none", "fuzzy", "parcelling", "reweight", "lane"]
 Version = Annotated[str | None, typer.Option(help="Version; default: the newest. 模型版本，默认最新。")]
 
 
@@ -31,6 +34,10 @@ def train(
     cluster: Annotated[
         str | None, typer.Option(help="Address of a Dask scheduler that grows the trees. Dask 调度器地址。")
     ] = None,
+    reject_inference: Annotated[
+        Inference | None,
+        typer.Option(help="What is made of declined applications; default: strategies/models.yaml. 拒绝推断方法。"),
+    ] = None,
 ) -> dict[str, Any]:
     """训练各数据源子模型、集成与校准。Train a model per source, the ensemble and its calibration."""
     from credit301.derive.features import submodel_specs
@@ -39,16 +46,44 @@ def train(
     from credit301.governance.lineage.graph import Layer
     from training.dataset import TrainingSet
     from training.distributed import joined_to
+    from training.rejects import Method
     from training.train import train as run
 
     address = workspace.settings.training_cluster if cluster is None else cluster
+    chosen = reject_inference or stewardship.load(workspace).retraining.reject_inference
+    inference = None if chosen == "none" else Method(chosen)
+    if address and inference:
+        raise ConfigError(
+            "Reject inference is not made on a cluster. 集群训练不支持拒绝推断。", hint="Leave out one of the two."
+        )
     models = [(Layer.SUBMODEL, spec.name) for spec in submodel_specs(workspace)]
     with recorded(workspace, "train", [*models, (Layer.ENSEMBLE, ENSEMBLE)]):
         data = TrainingSet.of(workspace, memory_gib=memory, stored=bool(address))
         with joined_to(address, workspace.paths.training_set) as client:
             return run(
-                workspace, data, register=register, force=force, allow_leaks=allow_leaks, tune=tune, cluster=client
+                workspace,
+                data,
+                register=register,
+                force=force,
+                allow_leaks=allow_leaks,
+                tune=tune,
+                cluster=client,
+                inference=inference,
             )
+
+
+def reject_inference(
+    workspace: Workspace,
+    declined: Annotated[
+        float, typer.Option(help="Share that the old bank declines. 拒绝比例。", min=0.05, max=0.9)
+    ] = 0.3,
+    lane: Annotated[float, typer.Option(help="Share of these lent to by lot. 随机准入比例。", min=0.0, max=1.0)] = 0.05,
+) -> dict[str, Any]:
+    """评估各拒绝推断方法在本数据上的价值。Measure what each method of reject inference is worth on these data."""
+    from training.dataset import TrainingSet
+    from training.reject_page import show
+
+    return show(workspace, TrainingSet.of(workspace), declined=declined, lane=lane)
 
 
 def report(

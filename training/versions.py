@@ -18,13 +18,14 @@ from credit301.model.scorer import Scorer
 from credit301.model.stewardship import ALIASES
 from training import gate, registry, tracking
 from training.dataset import require_labels
-from training.frames import matrix
+from training.frames import columns, matrix
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from credit301.model.bundle import Bundle
     from credit301.workspace import Workspace
+    from training.dataset import TrainingSet
 
 _SCORERS: dict[str, Scorer] = {}
 _SCORERS_KEPT = 2
@@ -104,6 +105,14 @@ def probabilities(bundle: Bundle, features: pd.DataFrame) -> np.ndarray:
     # The equations of a row are small: threads would only wait for each other.
     with threadpool_limits(1):
         return scorer.probabilities(matrix(scorer, features))
+
+
+def probabilities_of(bundle: Bundle, data: TrainingSet, rows: np.ndarray | None = None) -> np.ndarray:
+    """As :func:`probabilities`, of ``rows`` (ascending; default: all) of a training set, some at a time."""
+    there = set(data.feature_names)
+    names = [name for name in columns(_scorer(bundle).plan) if name in there]
+    found = [probabilities(bundle, frame) for _, frame in data.batches(names, rows)]
+    return np.concatenate(found) if found else np.empty(0)
 
 
 def _scorer(bundle: Bundle) -> Scorer:

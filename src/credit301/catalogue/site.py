@@ -16,6 +16,7 @@ from credit301.contracts.loader import FILE_NAME
 from credit301.contracts.model import Classification, Contract, Text
 from credit301.derive import dictionary
 from credit301.derive.dbt import feature_model_name, staging_name
+from credit301.features.windows.definition import WindowSet
 from credit301.files import replacing
 from credit301.workspace import Workspace
 
@@ -68,10 +69,23 @@ def _source(workspace: Workspace, contract: Contract, connection: duckdb.DuckDBP
         "state": state_of(workspace, contract.name, connection),
         "checks": by_column,
         "features": [(feature, dictionary.definition(contract, feature)) for feature in contract.features],
+        "windows": _windows(workspace, contract),
         "risk": dictionary.RISK,
         "retention_years": None if contract.retention is None else contract.retention / DAYS_A_YEAR,
         "models": [staging_name(contract.name), *([feature_model_name(contract.name)] if contract.features else [])],
     }
+
+
+def _windows(workspace: Workspace, contract: Contract) -> list[tuple[str, Text, Text]]:
+    """Name, label and definition of each sliding window of a source."""
+    if contract.windows is None:
+        return []
+    windows = WindowSet(workspace.name, contract)
+    return [
+        (name, windows.labels[f"{contract.name}:{name}"], dictionary.window_definition(contract, count))
+        for count in contract.windows.counts
+        for name in (f"{count.name}_{span}" for span in windows.spans)
+    ]
 
 
 def _write(path: Path, page: str) -> None:

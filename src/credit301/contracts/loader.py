@@ -37,6 +37,7 @@ from credit301.contracts.model import (
     SubModel,
     Text,
     TimeColumns,
+    WindowCount,
     Windows,
 )
 from credit301.contracts.repairs import RepairStep
@@ -52,6 +53,9 @@ COLUMN_PROPERTIES = {"unit", "dateFormat", "repair", "tolerance", "prefill"}
 CACHED_CONTRACTS = 256
 RETENTION_DAYS = {"d": 1, "y": 365}
 ARGUMENTS = ("pattern", "validValues", "minimum", "maximum")
+RECENT_COUNT = "recent_count"
+"""The aggregation of a feature that counts recent events, in the sliding windows of the source."""
+
 SEVERITIES = {"error": Severity.FAIL, "warning": Severity.WARN}
 
 
@@ -118,6 +122,8 @@ class _Loader:
         self.file = file
         self.document = document
         self.checks: list[Check] = []
+        self.places: dict[str, Location] = {}
+        """Where each feature stands, by name."""
 
     def contract(self, folder: Path) -> Contract:
         document, file = self.document, self.file
@@ -159,10 +165,10 @@ class _Loader:
             retention=self._retention(),
             **self._use(custom),
             edges=self._parse(custom, "edges", Edges, None) if "edges" in custom else None,
-            features=self._features(custom),
+            features=self._features(custom)[0],
             submodel=self._parse(custom, "subModel", SubModel, None) if "subModel" in custom else None,
             online=self._parse(custom, "online", Online, {}),
-            windows=self._parse(custom, "windows", Windows, None) if "windows" in custom else None,
+            windows=self._counted(custom),
         )
         self._references(contract, custom)
         self._governance(contract)
@@ -334,21 +340,52 @@ class _Loader:
         if pull.connector not in OPTIONS:
             known = ", ".join(OPTIONS)
             raise self.file.error((*at, "connector"), f"{pull.connector!r} is no connector; known: {known}.")
+        if pull.connector == "posted" and "windows" not in custom:
+            raise self.file.error((*at, "connector"), "posted needs the property windows: events are posted for them.")
         self.file.parse(OPTIONS[pull.connector], pull.options, (*at, "options"))
         return pull
 
-    def _features(self, custom: dict[str, tuple[Any, Location]]) -> tuple[Feature, ...]:
+    def _features(self, custom: dict[str, tuple[Any, Location]]) -> tuple[tuple[Feature, ...], list[dict[str, Any]]]:
+        """The features of the mart, and as declared those that are counted in sliding windows."""
+        self.places = {}
         if "features" not in custom:
-            return ()
+            return (), []
         items, at = custom["features"]
-        features = tuple(
-            self.file.parse(Feature, item, (*at, i)) for i, item in enumerate(TypeAdapter(list).validate_python(items))
-        )
-        names = [feature.name for feature in features]
-        for i, name in enumerate(names):
-            if name in names[:i]:
-                raise self.file.error((*at, i, "name"), f"{name!r} is declared twice.")
-        return features
+        features: list[Feature] = []
+        recent: list[dict[str, Any]] = []
+        for i, item in enumerate(TypeAdapter(list).validate_python(items)):
+            found: Feature | WindowCount
+            if isinstance(item, dict) and item.get("aggregation") == RECENT_COUNT:
+                recent.append({key: value for key, value in item.items() if key != "aggregation"})
+                found = self.file.parse(WindowCount, recent[-1], (*at, i))
+            else:
+                found = self.file.parse(Feature, item, (*at, i))
+                features.append(found)
+            if found.name in self.places:
+                raise self.file.error((*at, i, "name"), f"{found.name!r} is declared twice.")
+            self.places[found.name] = (*at, i)
+        return tuple(features), recent
+
+    def _counted(self, custom: dict[str, tuple[Any, Location]]) -> Windows | None:
+        """The sliding windows: their spans stand in ``windows``, what they count among the features.
+
+        Contracts that were released before that have their counts in ``windows``, too.
+        """
+        recent = self._features(custom)[1]
+        if "windows" not in custom:
+            if recent:
+                place = self.places[recent[0]["name"]]
+                raise self.file.error(place, f"{RECENT_COUNT} needs the property windows: {{spans: [10m, 1h]}}.")
+            return None
+        value, at = custom["windows"]
+        older = value.get("counts", []) if isinstance(value, dict) else []
+        for i, item in enumerate(older if isinstance(older, list) else []):
+            if isinstance(item, dict):
+                self.places.setdefault(str(item.get("name")), (*at, "counts", i))
+        if not isinstance(value, dict) or (not recent and "counts" not in value):
+            return self._parse(custom, "windows", Windows, None)  # type: ignore[no-any-return]
+        windows: Windows = self.file.parse(Windows, {**value, "counts": [*older, *recent]}, at)
+        return windows
 
     def _freshness(self) -> Freshness:
         values: dict[str, Any] = {}
@@ -430,8 +467,8 @@ class _Loader:
                 raise self.file.error(custom["time"][1], f"{name!r} is not a column.")
         self._edges(contract, columns, custom)
         direct = {feature.name for feature in contract.features if feature.of is None}
-        for index, feature in enumerate(contract.features):
-            at = (*custom["features"][1], index)
+        for feature in contract.features:
+            at = self.places[feature.name]
             for column in sorted(feature.reads - columns):
                 place = (*at, "where", column) if column in feature.where else at
                 raise self.file.error(place, f"{column!r} is not a column of {contract.name}.")
@@ -449,8 +486,8 @@ class _Loader:
         if len(contract.primary_key) != 1 or not contract.time.event_time or not contract.time.available_at:
             raise self.file.error(at, "windows need one column as primary key, time.eventTime and time.availableAt.")
         taken = {feature.name for feature in contract.features}
-        for index, count in enumerate(contract.windows.counts):
-            place = (*at, "counts", index)
+        for count in contract.windows.counts:
+            place = self.places[count.name]
             for column in sorted({count.by, *count.where} - columns):
                 raise self.file.error(
                     (*place, "where", column) if column in count.where else (*place, "by"),
@@ -467,8 +504,8 @@ class _Loader:
         for name in (edges.origin, edges.target) if edges else ():
             if name not in columns:
                 raise self.file.error(custom["edges"][1], f"{name!r} is not a column of {contract.name}.")
-        for index, feature in enumerate(contract.features):
-            at = (*custom["features"][1], index)
+        for feature in contract.features:
+            at = self.places[feature.name]
             if feature.over_edges and edges is None:
                 raise self.file.error(at, "needs the custom property edges: {from: ..., to: ...} in this contract.")
             if feature.over_edges in {"in", "out"} and edges and not edges.directed:

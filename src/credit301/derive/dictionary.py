@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from credit301.contracts.model import Aggregation, Check, CheckKind, Comparison, Contract, Feature, Text
+from credit301.contracts.model import Aggregation, Check, CheckKind, Comparison, Contract, Feature, Text, WindowCount
 
 AGGREGATIONS = {
     Aggregation.COUNT: Text(zh="记录数", en="number of records"),
@@ -64,6 +64,15 @@ def definition(contract: Contract, feature: Feature) -> Text:
     )
 
 
+def window_definition(contract: Contract, count: WindowCount) -> Text:
+    """What is counted in each of the source's sliding windows, as a sentence."""
+    by = contract.column(count.by).label
+    return Text(
+        zh=f"同一{by.zh}的事件数" + _where(contract, count, "zh"),
+        en=f"number of events with the same {by.en}" + _where(contract, count, "en"),
+    )
+
+
 def check_text(check: Check) -> Text:
     """What a check demands; :func:`check_arguments` says by which bounds."""
     return CHECKS[check.kind]
@@ -90,7 +99,7 @@ def _window(feature: Feature) -> Text:
     return Text(zh="", en="")
 
 
-def _where(contract: Contract, feature: Feature, language: str) -> str:
+def _where(contract: Contract, feature: Feature | WindowCount, language: str) -> str:
     parts = [
         f"{getattr(contract.column(name).label, language)} {_condition(value)}" for name, value in feature.where.items()
     ]

@@ -57,6 +57,7 @@ class Batch(_Record):
         absent: optional columns of the contract that no row had.
         origins: names of the files the rows came from.
         parts: files that were taken over as they are.
+        singly: each row came by itself, so that none is refused for the others.
     """
 
     source: str
@@ -70,6 +71,7 @@ class Batch(_Record):
     absent: list[str] = Field(default_factory=list)
     origins: list[str] = Field(default_factory=list)
     parts: list[Part] = Field(default_factory=list)
+    singly: bool = False
 
 
 class CheckResult(_Record):

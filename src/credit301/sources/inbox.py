@@ -71,6 +71,7 @@ def pull(
                 absent=writer.absent(),
                 origins=end.origins,
                 parts=writer.parts,
+                singly=end.singly,
             )
             if writer.rows == 0 and not end.origins:
                 writer.abandon()
@@ -94,6 +95,7 @@ class _End:
     has_more: bool = False
     rows: int = 0
     origins: list[str] = field(default_factory=list)
+    singly: bool = False
 
 
 def _fill(writer: _Writer, reader: Connector, cursor: str, maximum_rows: int) -> _End:
@@ -105,7 +107,7 @@ def _fill(writer: _Writer, reader: Connector, cursor: str, maximum_rows: int) ->
                 break
             writer.add(page)
             end.cursor, end.served_through, end.has_more = page.cursor_after, page.served_through, page.has_more
-            end.rows = writer.rows
+            end.rows, end.singly = writer.rows, page.singly
             end.origins += [page.origin] if page.origin else []
             if writer.rows >= maximum_rows:
                 break

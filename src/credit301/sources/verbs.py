@@ -47,12 +47,20 @@ def pull(
 
 def _pull(workspace: Workspace, source: str, maximum_rows: int, again: bool) -> dict[str, Any]:
     from credit301.governance.erasure.suppression import keep_out
+    from credit301.partners.reported import beside
+    from credit301.sources import posted
     from credit301.sources.batches import Store
     from credit301.sources.inbox import pull as pull_batch
 
     store = Store(workspace, source)
     with store.locked():
-        batch = pull_batch(store, workspace.settings, maximum_rows=maximum_rows, again=again)
+        batch = pull_batch(
+            store,
+            workspace.settings,
+            maximum_rows=maximum_rows,
+            again=again,
+            connector=beside(workspace, source) or posted.beside(workspace, store),
+        )
         if batch is not None:
             keep_out(workspace, store, batch)
         cursor = store.watermark().cursor

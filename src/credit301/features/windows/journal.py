@@ -1,7 +1,7 @@
 """The journal of posted events: on the disk before they are counted, so that nothing counted is ever lost.
 
-One writer a process, one file an hour, one JSON object a line with the columns of the contract. The files are what a
-file drop reads as JSON lines, so that a source that comes by posting alone lands them like any other delivery.
+One writer a process, one file an hour, one JSON object a line with the columns of the contract. A pull of the source
+lands them (:mod:`credit301.sources.posted`) and removes a file that has landed to its end after its hour is over.
 """
 
 from __future__ import annotations

@@ -47,6 +47,7 @@ class Page:
         has_more: whether the source has more now.
         origin: what the page was read from, for a person (a file's name); empty for an exchange.
         file: the Parquet file that has just these records, where there is one; then the stream need not be read.
+        singly: each record was delivered by itself, not with the others.
     """
 
     records: Sequence[Mapping[str, Any]] | pa.RecordBatchReader
@@ -55,6 +56,7 @@ class Page:
     has_more: bool = False
     origin: str = field(default="")
     file: WholeFile | None = None
+    singly: bool = False
 
 
 class Connector(Protocol):

@@ -118,9 +118,14 @@ class DatabaseOptions(Patience):
         return ZoneInfo(value).key
 
 
+class PostedOptions(Options):
+    """The source comes by posting alone (``POST /v1/events/<source>``); its contract declares ``windows``."""
+
+
 OPTIONS: dict[str, type[Options]] = {
     "http_exchange": HttpExchangeOptions,
     "file_drop": FileDropOptions,
     "sftp": SftpOptions,
     "database": DatabaseOptions,
+    "posted": PostedOptions,
 }
