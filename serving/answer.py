@@ -7,12 +7,14 @@ from datetime import datetime
 from decimal import Decimal
 
 import msgspec
+from msgspec import UNSET
 
 from credit301.domain.decision import Decision, DimensionResult, LaneGrant, SourceResult, Timings, Versions
 from credit301.domain.money import CENT
 from credit301.domain.text import Text
 from credit301.model.bundle import Manifest
 from credit301.model.scorer import Score
+from credit301.strategy.definition import Role
 from credit301.strategy.strategy import Strategy
 from serving.judge import Judgement, Loaded
 
@@ -35,6 +37,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     lot_probability: float | None
     timings: Timings
     decided_at: datetime
+    strategy_role: Role = "champion"
 
     @classmethod
     def of(cls, decision: Decision) -> Facts:
@@ -56,20 +59,22 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
             lot_probability=None if lane is None else lane.probability,
             timings=decision.timings_us,
             decided_at=decision.decided_at,
+            strategy_role=decision.versions.strategy_role or "champion",
         )
 
 
-def answer(loaded: Loaded, strategy: Strategy, judged: Judgement, facts: Facts) -> Decision:
-    """The decision that ``judged`` is, made with ``loaded`` by ``strategy``."""
-    score, verdict, manifest = judged.score, judged.verdict, loaded.manifest
-    dimensions, sources = _results(manifest, score)
+def answer(loaded: Loaded | None, strategy: Strategy, judged: Judgement, facts: Facts) -> Decision:
+    """The decision that ``judged`` is, made with ``loaded`` (``None``: without any model) by ``strategy``."""
+    score, verdict = judged.score, judged.verdict
+    manifest = None if loaded is None else loaded.manifest
+    dimensions, sources = _results(manifest, score) if manifest and score else ((), ())
     return Decision(
         decision_id=facts.decision_id,
         workspace=facts.workspace,
         entity=facts.entity,
         outcome=verdict.outcome,
-        probability=score.probability,
-        score=score.score,
+        probability=None if score is None else score.probability,
+        score=None if score is None else score.score,
         band=verdict.band,
         limit=None if verdict.limit is None else verdict.limit.quantize(CENT),
         annual_rate=verdict.annual_rate,
@@ -80,13 +85,14 @@ def answer(loaded: Loaded, strategy: Strategy, judged: Judgement, facts: Facts) 
         dimensions=dimensions,
         sources=sources,
         rules=verdict.rules,
-        missing_sources=score.missing_sources,
+        missing_sources=score.missing_sources if score else (),
         versions=Versions(
-            model=manifest.version,
-            features=manifest.feature_version,
+            model=manifest.version if manifest else "",
+            features=manifest.feature_version if manifest else "",
             strategy=strategy.version,
             alias=facts.alias,
             registered=facts.registered,
+            strategy_role="challenger" if facts.strategy_role == "challenger" else UNSET,
         ),
         features_as_of=dict(facts.as_of),
         consents=facts.consents,
@@ -94,6 +100,7 @@ def answer(loaded: Loaded, strategy: Strategy, judged: Judgement, facts: Facts) 
         expired_sources=facts.expired,
         windows=dict(facts.windows),
         accept_lane=None if facts.lot_probability is None else LaneGrant(facts.lot_probability),
+        fallbacks=judged.fallbacks or UNSET,
         timings_us=facts.timings,
         decided_at=facts.decided_at,
     )

@@ -211,14 +211,14 @@ def _row(entity: str, judged: Judgement) -> dict[str, Any]:
     return {
         "entity": entity,
         "outcome": verdict.outcome.value,
-        "probability": score.probability,
-        "score": score.score,
+        "probability": None if score is None else score.probability,
+        "score": None if score is None else score.score,
         "band": verdict.band,
         "limit": verdict.limit,
         "annual_rate": verdict.annual_rate,
         "reasons_zh": [reason.text.zh for reason in judged.reasons],
         "reasons_en": [reason.text.en for reason in judged.reasons],
-        "missing_sources": list(score.missing_sources),
+        "missing_sources": [] if score is None else list(score.missing_sources),
     }
 
 

@@ -8,35 +8,34 @@ import time
 import uuid
 from datetime import UTC, datetime
 from decimal import Decimal
-from importlib.metadata import version as package_version
 
 import msgspec
 
 from credit301.domain.decision import Decision, Timings
 from credit301.domain.verdict import Outcome
-from credit301.errors import AuditError, Credit301Error
-from credit301.evidence import record
+from credit301.errors import AuditError, Credit301Error, FeatureStoreError
 from credit301.evidence.archive import archive_at
-from credit301.evidence.record import Evidence, LotDrawn
 from credit301.governance.audit.entry import Entry, Event
 from credit301.governance.audit.writer import AuditWriter
 from credit301.governance.consent.coverage import Asking, ConsentMissing, Coverage
 from credit301.identity.entity_key import KeyForm, normalise
 from credit301.model.stewardship import SHADOW
 from credit301.strategy.definition import Mode
+from credit301.strategy.fallback import Gap
 from credit301.strategy.strategy import Strategy
 from credit301.workspace import Workspace
+from serving import recorded
 from serving.answer import Facts, answer
 from serving.errors import NO_MODEL, STRATEGY_UNFIT, ApiError, unknown_enterprise
 from serving.features import FeatureRow, OnlineStore
-from serving.judge import Judgement, Loaded
+from serving.judge import Judgement, Loaded, source_gaps, unread
 from serving.lane import Lane, Lot
 from serving.models import ModelHolder
 from serving.shadow import Seen, Shadow
-from serving.strategies import StrategyBook
+from serving.strategies import Chosen, StrategyBook
 
 log = logging.getLogger("credit301.serving")
-RELEASE = package_version("credit301")
+NOTHING_READ = FeatureRow(values=[], as_of={}, coverage=Coverage((), {}, ()))
 
 
 class Application(msgspec.Struct, frozen=True):
@@ -62,6 +61,15 @@ class Caller(msgspec.Struct, frozen=True):
     name: str
     application: str
     decision: str = ""
+
+
+def _fallen_back(strategy: Strategy, gap: Gap, application: Application, problem: Exception) -> Judgement:
+    """What the strategy says where ``gap`` leaves nothing to decide from; where it says nothing, ``problem`` stands."""
+    judged = unread(strategy, gap, application.amount, application.term_months)
+    if judged is None:
+        raise problem
+    log.warning("a fallback of the strategy %s: %s %s", strategy.version, gap.missing, gap.what)
+    return judged
 
 
 class DecisionFlow:
@@ -104,7 +112,8 @@ class DecisionFlow:
             Refusal: the key, amount or term cannot be decided on.
             ConsentMissing: consent does not cover what is needed.
             AuditError: the read could not be recorded.
-            ApiError: no model is in use, no strategy applies, or the store has nothing on the entity.
+            ApiError: no strategy applies, the store has nothing on the entity, or no model is in use and the strategy
+                has no fallback for that, as with the next two.
             FeatureStoreError: the store cannot be read.
             ModelError: the store holds something else than the model was promoted for.
             StrategyError: the strategy cannot be evaluated on what was read.
@@ -112,19 +121,36 @@ class DecisionFlow:
         start = time.perf_counter_ns()
         entity = normalise(self._form, application.entity)
         loaded, alias = self._models.for_entity(entity)
-        if loaded is None:
-            raise ApiError(NO_MODEL)
-        strategy = self._strategies.of(caller.name, application.product, application.mode)
+        chosen = self._strategies.of(entity, caller.name, application.product, application.mode)
+        strategy = chosen.strategy
         # Before the store is asked: an impossible request costs nothing.
         strategy.product.check_request(application.amount, application.term_months)
-        if not (self._archive.has(loaded.sha256) and self._archive.has(strategy.sha256)):
+        if not (self._archive.has(strategy.sha256) and (loaded is None or self._archive.has(loaded.sha256))):
             await self._archived(loaded, strategy)
         decision_id = caller.decision or str(uuid.uuid4())
         named = self._store.gate.named(entity)
-        row = await self._read(loaded, strategy, entity, named, caller, decision_id, application.subjects)
-        read = time.perf_counter_ns()
-        judged = loaded.judge(strategy, row.values, application.amount, application.term_months, row.windows)
-        judged, lot = await self._drawn(loaded, strategy, entity, application, judged)
+        lot: Lot | None = None
+        row = NOTHING_READ
+        if loaded is None:
+            judged = _fallen_back(strategy, Gap("model", NO_MODEL.code), application, ApiError(NO_MODEL))
+            read = time.perf_counter_ns()
+        else:
+            try:
+                row = await self._read(loaded, strategy, entity, named, caller, decision_id, application.subjects)
+            except FeatureStoreError as error:
+                read = time.perf_counter_ns()
+                judged = _fallen_back(strategy, Gap("store", type(error).__name__), application, error)
+            else:
+                read = time.perf_counter_ns()
+                judged = loaded.judge(
+                    strategy,
+                    row.values,
+                    application.amount,
+                    application.term_months,
+                    row.windows,
+                    source_gaps(row.coverage.withheld, row.expired),
+                )
+                judged, lot = await self._drawn(loaded, strategy, entity, application, judged)
         scoring, policy, reasons = (nanoseconds // 1000 for nanoseconds in judged.nanoseconds)
         facts = Facts(
             decision_id=decision_id,
@@ -133,7 +159,7 @@ class DecisionFlow:
             amount=application.amount,
             term_months=application.term_months,
             alias=alias,
-            registered=loaded.registry_version,
+            registered="" if loaded is None else loaded.registry_version,
             as_of=row.as_of,
             consents=row.coverage.consents,
             withheld=tuple(row.coverage.withheld),
@@ -148,37 +174,42 @@ class DecisionFlow:
                 total=(time.perf_counter_ns() - start) // 1000,
             ),
             decided_at=datetime.now(UTC),
+            strategy_role=chosen.role,
         )
         decision = answer(loaded, strategy, judged, facts)
-        entry = self._entry(loaded, judged, lot, caller, named, decision)
-        evidence = self._evidence(loaded, strategy, row, lot, caller, named, decision)
+        entry = recorded.entry(judged, lot, caller, named, decision)
+        evidence = recorded.evidence(loaded, strategy, row, lot, caller, named, decision)
         # Records are in order: when this one is durable, so is that of the read.
         await self._audit.durable(self._audit.append(entry, evidence))
-        self._followed(entry, strategy, judged, application)
+        self._followed(entry, chosen, judged, application, row)
         return decision
 
-    async def _archived(self, loaded: Loaded, strategy: Strategy) -> None:
+    async def _archived(self, loaded: Loaded | None, strategy: Strategy) -> None:
         """See to it that model and strategy fit each other, and are kept, before they decide together.
 
         Raises:
             ApiError: the strategy reads what the model's plan has not got.
             AuditError: they cannot be kept.
         """
+        try:
+            if loaded is not None:
+                self._check(loaded, strategy)
+                await asyncio.to_thread(self._archive.keep, loaded.scorer.bundle)
+            await asyncio.to_thread(self._archive.keep_strategy, strategy)
+        except OSError as error:
+            raise AuditError(f"Model and strategy cannot be kept for replays: {type(error).__name__}.") from error
+
+    def _check(self, loaded: Loaded, strategy: Strategy) -> None:
         there = {*loaded.plan.keys, *(name for windows in self._store.windows for name in windows.names)}
         if missing := [key for key in strategy.features() if key not in there]:
             log.error("the strategy %s reads what the model does not: %s", strategy.version, ", ".join(missing))
             raise ApiError(STRATEGY_UNFIT)
-        try:
-            await asyncio.to_thread(self._archive.keep, loaded.scorer.bundle)
-            await asyncio.to_thread(self._archive.keep_strategy, strategy)
-        except OSError as error:
-            raise AuditError(f"Model and strategy cannot be kept for replays: {type(error).__name__}.") from error
 
     async def _drawn(
         self, loaded: Loaded, strategy: Strategy, entity: str, application: Application, judged: Judgement
     ) -> tuple[Judgement, Lot | None]:
         """``judged``, or the small loan that the lot has made of it."""
-        if self._lane is None or judged.verdict.outcome is not Outcome.DECLINE:
+        if self._lane is None or judged.score is None or judged.verdict.outcome is not Outcome.DECLINE:
             return judged, None
         lot = await self._lane.consider(
             entity,
@@ -188,64 +219,18 @@ class DecisionFlow:
             values=judged.values,
             amount=application.amount,
             term_months=application.term_months,
+            taken=judged.taken,
         )
         if lot is None or lot.verdict is None:
             return judged, lot
         return loaded.instead(strategy, judged, lot.verdict), lot
 
-    def _entry(
-        self, loaded: Loaded, judged: Judgement, lot: Lot | None, caller: Caller, named: str, decision: Decision
-    ) -> Entry:
-        """What the trail says of a decision: who decided and what was said, not what was read."""
-        detail: dict[str, str | int | float] = {
-            "alias": decision.versions.alias,
-            "model": loaded.manifest.version,
-            "registered": loaded.registry_version,
-            "strategy": decision.versions.strategy,
-            "probability": judged.score.probability,
-            "score": judged.score.score,
-            "outcome": judged.verdict.outcome.value,
-        }
-        if lot is not None:
-            granted = lot.verdict is not None
-            detail |= {"lot_probability": lot.probability, "lot_drawn": int(lot.drawn), "lot_granted": int(granted)}
-        return Entry(
-            event=Event.DECIDED,
-            who=caller.name,
-            entity=named,
-            application=caller.application,
-            decision=decision.decision_id,
-            detail=detail,
-        )
-
-    def _evidence(
-        self,
-        loaded: Loaded,
-        strategy: Strategy,
-        row: FeatureRow,
-        lot: Lot | None,
-        caller: Caller,
-        named: str,
-        decision: Decision,
-    ) -> bytes:
-        """What the decision can be made again from."""
-        return record.encode(
-            Evidence(
-                release=RELEASE,
-                bundle=loaded.sha256,
-                strategy=strategy.sha256,
-                caller=caller.name,
-                application=caller.application,
-                values=tuple(row.values),
-                lot=None if lot is None else LotDrawn(lot.probability, lot.most, lot.drawn, lot.verdict is not None),
-                decision=msgspec.structs.replace(decision, entity=named),
-            )
-        )
-
-    def _followed(self, entry: Entry, strategy: Strategy, judged: Judgement, application: Application) -> None:
-        """Let the shadow, where there is one, judge the same later."""
+    def _followed(
+        self, entry: Entry, chosen: Chosen, judged: Judgement, application: Application, row: FeatureRow
+    ) -> None:
+        """Let the model and the strategies beside those that decided, where there are any, judge the same later."""
         other = self._models.of(SHADOW)
-        if self._shadow is None or other is None:
+        if self._shadow is None or judged.score is None or (other is None and not chosen.beside):
             return
         self._shadow.follow(
             other,
@@ -257,7 +242,11 @@ class DecisionFlow:
                 values=judged.values,
                 amount=application.amount,
                 term_months=application.term_months,
-                strategy=strategy,
+                strategy=chosen.strategy,
+                probability=judged.score.probability,
+                score=judged.score.score,
+                gaps=tuple(source_gaps(row.coverage.withheld, row.expired)),
+                beside=chosen.beside,
             ),
         )
 

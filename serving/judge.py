@@ -3,29 +3,59 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import msgspec
 
 from credit301.domain.decision import Reason
-from credit301.domain.verdict import Scalar, Verdict
+from credit301.domain.verdict import FallbackTaken, Scalar, Verdict
+from credit301.errors import ModelError
 from credit301.model.bundle import Bundle
-from credit301.model.reasons import Explainer
+from credit301.model.reasons import Explainer, of_policy
 from credit301.model.scorer import Score, Scorer
+from credit301.strategy.fallback import Fallen, Gap
 from credit301.strategy.strategy import Strategy
 from serving.features import Plan
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """What was said on one entity, from ``values`` by name; ``nanoseconds`` spent on scoring, policy and reasons."""
+    """What was said on one entity, from ``values`` by name; ``nanoseconds`` spent on scoring, policy and reasons.
+
+    ``score`` is ``None`` where something was missing that scoring needs; ``taken`` are the strategy's fallbacks.
+    """
 
     values: Mapping[str, Scalar]
-    score: Score
+    score: Score | None
     verdict: Verdict
     reasons: tuple[Reason, ...]
     nanoseconds: tuple[int, int, int]
+    taken: tuple[Fallen, ...] = ()
+
+    @property
+    def fallbacks(self) -> tuple[FallbackTaken, ...]:
+        """What the strategy did for want of something."""
+        return tuple(item.taken for item in self.taken)
+
+
+def source_gaps(withheld: Iterable[str], expired: Iterable[str]) -> list[Gap]:
+    """Sources whose data may not be used, as gaps."""
+    return [Gap("source", source) for source in (*withheld, *expired)]
+
+
+def unread(strategy: Strategy, gap: Gap, amount: Decimal, term_months: int) -> Judgement | None:
+    """The judgement where ``gap`` left nothing to judge; ``None`` where the strategy is unavailable then.
+
+    Raises:
+        Refusal: amount or term are outside the product.
+    """
+    start = time.perf_counter_ns()
+    verdict = strategy.without(gap, amount, term_months)
+    if verdict is None:
+        return None
+    taken = tuple(strategy.fallen([gap]))
+    return Judgement({}, None, verdict, tuple(of_policy(verdict)), (0, time.perf_counter_ns() - start, 0), taken)
 
 
 class Loaded:
@@ -57,27 +87,45 @@ class Loaded:
         amount: Decimal,
         term_months: int,
         windows: Mapping[str, Scalar] | None = None,
+        gaps: Sequence[Gap] = (),
     ) -> Judgement:
         """Score ``values`` (in plan order); ``strategy`` decides on a request for ``amount`` yuan over ``term_months``.
 
-        Rules may read ``windows`` (counts of recent events by name) like features.
+        Rules may read ``windows`` (counts of recent events by name) like features. ``gaps``: what is missing.
 
         Raises:
             Refusal: amount or term are outside the product.
-            ModelError: there is no value at all, or one does not fit the model.
+            ModelError: there is no value at all, or one does not fit the model, and the strategy has no fallback.
             StrategyError: an expression of the strategy cannot be evaluated on these values.
         """
         start = time.perf_counter_ns()
-        score = self.scorer.score(self.scorer.encode_row(values))
+        score = None
+        if not any(gap.missing == "model" for gap in gaps):
+            try:
+                score = self.scorer.score(self.scorer.encode_row(values))
+            except ModelError as error:
+                refused = Gap("model", type(error).__name__)
+                if not strategy.fallen([refused]):
+                    raise
+                gaps = [*gaps, refused]
         scored = time.perf_counter_ns()
-        named = dict(zip(self.plan.keys, values, strict=True)) | dict(windows or {})
+        named = dict(zip(self.plan.keys, values, strict=True))
+        if windows:
+            named |= windows
+        taken = strategy.fallen((*gaps, *strategy.gaps(named)))
         verdict = strategy.decide(
-            probability=score.probability, score=score.score, values=named, amount=amount, term_months=term_months
+            probability=None if score is None else score.probability,
+            score=None if score is None else score.score,
+            values=named,
+            amount=amount,
+            term_months=term_months,
+            taken=taken,
         )
         decided = time.perf_counter_ns()
         reasons = self.explainer.explain(score, named, verdict, strategy.definition.bands[0])
         end = time.perf_counter_ns()
-        return Judgement(named, score, verdict, reasons, (scored - start, decided - scored, end - decided))
+        nanoseconds = (scored - start, decided - scored, end - decided)
+        return Judgement(named, score, verdict, reasons, nanoseconds, tuple(taken))
 
     def instead(self, strategy: Strategy, judged: Judgement, verdict: Verdict) -> Judgement:
         """``judged`` with another ``verdict`` and its reasons."""

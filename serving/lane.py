@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -18,6 +18,7 @@ from credit301.domain.verdict import Scalar, Verdict
 from credit301.errors import AuditError
 from credit301.identity.keyed_hash import KeyedHash
 from credit301.model.stewardship import AcceptLane
+from credit301.strategy.fallback import Fallen
 from credit301.strategy.strategy import Strategy
 from serving.lane_ledger import LaneLedger
 from serving.metrics import Metrics
@@ -65,13 +66,20 @@ class Lane:
         values: Mapping[str, Scalar],
         amount: Decimal,
         term_months: int,
+        taken: Sequence[Fallen] = (),
     ) -> Lot | None:
         """The lot of ``entity``; ``None`` where something else than the score declined it, or nothing could be lent."""
         rules = self.rules
         if rules is None:
             return None
         verdict = strategy.admit_by_lot(
-            declined, score=score, most=rules.limit_per_loan, values=values, amount=amount, term_months=term_months
+            declined,
+            score=score,
+            most=rules.limit_per_loan,
+            values=values,
+            amount=amount,
+            term_months=term_months,
+            taken=taken,
         )
         if verdict is None or verdict.limit is None:
             return None

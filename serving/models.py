@@ -9,6 +9,7 @@ with its alias.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import re
 import time
@@ -115,6 +116,8 @@ class ModelHolder:
                 f"this service by {self._entity_key}."
             )
         self._held[alias] = loaded
+        # What was loaded stays: the garbage collector need not look through it again.
+        gc.freeze()
         self._metrics.in_use(loaded.manifest.version, loaded.registry_version, alias)
         log.info("model %s in use as %s (from %s)", loaded.manifest.version, alias, loaded.source)
 

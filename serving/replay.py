@@ -9,14 +9,16 @@ from typing import Any
 import msgspec
 
 from credit301.domain.decision import Decision
-from credit301.errors import Credit301Error
+from credit301.errors import AuditError, Credit301Error
 from credit301.evidence import find
 from credit301.evidence.archive import Archive
 from credit301.evidence.record import Evidence
 from credit301.governance.audit.entry import Record
+from credit301.strategy.errors import StrategyError
+from credit301.strategy.fallback import Gap
 from credit301.strategy.strategy import Strategy
 from serving.answer import Facts, answer
-from serving.judge import Loaded
+from serving.judge import Judgement, Loaded, source_gaps, unread
 
 _encode = msgspec.json.Encoder().encode
 
@@ -80,13 +82,11 @@ class Replayer:
         return msgspec.structs.replace(said, differences=differences)
 
     def _again(self, evidence: Evidence) -> Decision:
-        loaded = self._model(evidence.bundle)
+        loaded = self._model(evidence.bundle) if evidence.bundle else None
         decision, lot = evidence.decision, evidence.lot
         strategy = self._strategy(evidence.strategy)
-        judged = loaded.judge(
-            strategy, evidence.values, decision.requested_amount, decision.term_months, decision.windows
-        )
-        if lot is not None and lot.granted:
+        judged = _judged(loaded, strategy, evidence)
+        if loaded is not None and judged.score is not None and lot is not None and lot.granted:
             verdict = strategy.admit_by_lot(
                 judged.verdict,
                 score=judged.score.score,
@@ -94,6 +94,7 @@ class Replayer:
                 values=judged.values,
                 amount=decision.requested_amount,
                 term_months=decision.term_months,
+                taken=judged.taken,
             )
             if verdict is not None:
                 judged = loaded.instead(strategy, judged, verdict)
@@ -108,6 +109,23 @@ class Replayer:
         if sha256 not in self._loaded:
             self._loaded[sha256] = Loaded(self._archive.read(sha256), source="archive")
         return self._loaded[sha256]
+
+
+def _judged(loaded: Loaded | None, strategy: Strategy, evidence: Evidence) -> Judgement:
+    """What was missing at the time is missing again: that is a fact of the moment, what becomes of it is not."""
+    decision = evidence.decision
+    missing = [Gap(item.missing, item.what) for item in decision.fallbacks or () if item.missing in {"store", "model"}]
+    if missing and not evidence.values:
+        judged = unread(strategy, missing[0], decision.requested_amount, decision.term_months)
+        if judged is None:
+            raise StrategyError(f"{strategy.version}: it has no fallback where the {missing[0].missing} is missing.")
+        return judged
+    if loaded is None:
+        raise AuditError("The evidence names no model, and no fallback that does without one.")
+    gaps = [*source_gaps(decision.withheld_sources, decision.expired_sources), *missing]
+    return loaded.judge(
+        strategy, evidence.values, decision.requested_amount, decision.term_months, decision.windows, gaps
+    )
 
 
 def _contradiction(record: Record, evidence: Evidence) -> str:

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import msgspec
 
+from credit301.domain.draw import draw
 from credit301.errors import NotFound
+from credit301.identity.keyed_hash import KeyedHash
 from credit301.strategy import folder
-from credit301.strategy.definition import Mode
+from credit301.strategy.definition import Mode, Role
 from credit301.strategy.strategy import Strategy
 from credit301.workspace import Workspace
 from serving.errors import NO_STRATEGY, ApiError
@@ -24,6 +26,22 @@ class StrategiesStatus(msgspec.Struct, frozen=True):
     in_use: dict[str, str]
     loaded_at: datetime
     problem: str
+
+
+class Chosen(msgspec.Struct, frozen=True):
+    """The strategy that decides on an application, its role, and those that judge the same afterwards."""
+
+    strategy: Strategy
+    role: Role = "champion"
+    beside: tuple[Strategy, ...] = ()
+
+
+class _Candidates(msgspec.Struct, frozen=True):
+    """Who may decide on applications of one kind."""
+
+    champion: Strategy
+    challengers: tuple[Strategy, ...]
+    shadows: tuple[Strategy, ...]
 
 
 class StrategyBook:
@@ -40,6 +58,9 @@ class StrategyBook:
 
     def __init__(self, workspace: Workspace, metrics: Metrics, interval: float = 2.0) -> None:
         self._workspace = workspace
+        self._key = KeyedHash.from_settings(workspace.settings).key
+        self._known: dict[tuple[str, str | None, Mode | None], _Candidates] = {}
+        self._known_of: tuple[Strategy, ...] = ()
         self._followed: Followed[tuple[Strategy, ...]] = Followed(
             str(folder.FOLDER), self._load, self._files, metrics.strategies, interval
         )
@@ -59,21 +80,40 @@ class StrategyBook:
         in_use = {strategy.version: strategy.sha256 for strategy in self._followed.said}
         return StrategiesStatus(in_use, status.loaded_at, status.problem)
 
-    def of(self, bank: str, product: str | None = None, mode: Mode | None = None) -> Strategy:
-        """The strategy that decides on an application to ``bank``: of those that apply, the one with most conditions.
+    def of(self, entity: str, bank: str, product: str | None = None, mode: Mode | None = None) -> Chosen:
+        """The strategy that decides on an application of ``entity`` to ``bank``.
+
+        It is the champion that applies and has most conditions, or a challenger that drew the enterprise: the same one
+        for all its applications while both stay.
 
         Raises:
             ApiError: there is none.
         """
-        found: Strategy | None = None
-        for strategy in self._followed.said:
-            applies = strategy.definition.applies_to
-            if applies.to(bank, product, mode) and (
-                found is None or applies.conditions > found.definition.applies_to.conditions
-            ):
-                found = strategy
+        there = self._candidates(bank, product, mode)
+        if not there.challengers and not there.shadows:
+            return Chosen(there.champion)
+        for one in there.challengers:
+            drawn = draw(self._key, f"strategy {one.name} {one.definition.round}", entity)
+            if one.definition.share is not None and drawn < one.definition.share:
+                others = (other for other in there.challengers if other is not one)
+                return Chosen(one, "challenger", (there.champion, *others, *there.shadows))
+        return Chosen(there.champion, "champion", (*there.challengers, *there.shadows))
+
+    def _candidates(self, bank: str, product: str | None, mode: Mode | None) -> _Candidates:
+        strategies = self._followed.said
+        if strategies is not self._known_of:
+            self._known, self._known_of = {}, strategies
+        found = self._known.get((bank, product, mode))
         if found is None:
-            raise ApiError(NO_STRATEGY)
+            apply = [one for one in strategies if one.definition.applies_to.to(bank, product, mode)]
+            champions = [one for one in apply if one.definition.role == "champion"]
+            if not champions:
+                raise ApiError(NO_STRATEGY)
+            found = self._known[bank, product, mode] = _Candidates(
+                max(champions, key=lambda one: one.definition.applies_to.conditions),
+                tuple(one for one in apply if one.definition.role == "challenger"),
+                tuple(one for one in apply if one.definition.role == "shadow"),
+            )
         return found
 
     def _load(self) -> tuple[Strategy, ...]:

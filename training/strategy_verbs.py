@@ -95,3 +95,34 @@ def check(
         for key in one.features():
             console.say(f"  读取 reads {key}")
     return {one.name: {"version": one.version, "sha256": one.sha256, "reads": len(one.features())} for one in made}
+
+
+def compare(
+    workspace: Workspace,
+    a: Annotated[str, typer.Argument(help="Name of a strategy; default: the champion. 策略名称，默认冠军。")] = "",
+    b: Annotated[
+        str,
+        typer.Argument(help="Another; default: the first challenger, or shadow. 另一策略，默认挑战者或影子。"),
+    ] = "",
+) -> dict[str, Any]:
+    """Compare two strategies in production on the applications that both judged. 比较生产中的两个策略。
+
+    Returns:
+        How many ``applications`` both judged, what ``a`` and ``b`` say of them, the ``swap_set``, and the ``page``.
+
+    Raises:
+        NotFound: there is no such strategy, or no application that both judged.
+    """
+    from credit301.strategy.folder import beside, find
+    from training import strategy_compare, strategy_compare_page
+
+    one = find(workspace, a or None)
+    other = find(workspace, b) if b else beside(workspace)
+    found = strategy_compare.run(workspace, one, other)
+    console.show_table(
+        f"A = {one.version}, B = {other.version}; {found.first} .. {found.last}",
+        ("", "A", "B", "差 difference"),
+        strategy_compare_page.figures(found),
+    )
+    console.show_table("互换集 swap set", strategy_compare_page.SWAP_HEADS, strategy_compare_page.swaps(found))
+    return {**strategy_compare.summary(found), "page": str(strategy_compare_page.write(workspace, found))}

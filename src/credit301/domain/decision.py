@@ -7,10 +7,10 @@ from decimal import Decimal
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from credit301.domain.text import Text
-from credit301.domain.verdict import Cause, Outcome, RuleResult, Scalar
+from credit301.domain.verdict import Cause, FallbackTaken, Outcome, RuleResult, Scalar
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -62,7 +62,7 @@ class Versions(msgspec.Struct, frozen=True):
     """Versions that the decision was made with.
 
     ``alias``: whether the champion or a challenger decided; ``registered``: the model's number in the registry, empty
-    where it is not from there.
+    where it is not from there. ``strategy_role``: where it was not a champion whose strategy decided.
     """
 
     model: str
@@ -70,6 +70,7 @@ class Versions(msgspec.Struct, frozen=True):
     strategy: str
     alias: str = "champion"
     registered: str = ""
+    strategy_role: Literal["challenger"] | UnsetType = UNSET
 
 
 class LaneGrant(msgspec.Struct, frozen=True):
@@ -96,9 +97,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     entity: Annotated[str, Meta(description="企业标识 / the enterprise's key")]
     outcome: Annotated[Outcome, Meta(description="结果：批准、拒绝或转人工 / approve, decline or refer to a person")]
     probability: Annotated[
-        float, Meta(description="校准后的12个月违约概率 / calibrated probability of default", ge=0, le=1)
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        Meta(description="校准后的12个月违约概率，无评分为空 / probability of default; null without a score"),
     ]
-    score: Annotated[int, Meta(description="评分，越高风险越低 / points; more means less risk")]
+    score: Annotated[int | None, Meta(description="评分，越高风险越低，无评分为空 / points; more means less risk")]
     band: Annotated[str | None, Meta(description="风险等级，超出准入为空 / risk band; null beyond the last one")]
     limit: Annotated[Decimal | None, Meta(description="批准额度（元），拒绝为空 / limit in yuan; null on a decline")]
     annual_rate: Annotated[Decimal | None, Meta(description="年利率，拒绝为空 / annual rate; null on a decline")]
@@ -134,5 +136,9 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     accept_lane: Annotated[
         LaneGrant | None, Meta(description="随机准入，未抽中为空 / approved by lot against the score; else null")
     ] = None
+    fallbacks: Annotated[
+        tuple[FallbackTaken, ...] | UnsetType,
+        Meta(description="缺失数据时策略的应对，无缺失则不出现 / what the strategy did for want of something"),
+    ] = UNSET
     timings_us: Annotated[Timings, Meta(description="各阶段耗时（微秒） / microseconds by stage")]
     decided_at: Annotated[datetime, Meta(description="决策时间 / when it was decided")]

@@ -15,6 +15,8 @@ from credit301.domain.text import Refusal, Text
 Money = Annotated[Decimal, Field(gt=0, max_digits=18, decimal_places=2)]
 Months = Annotated[int, Field(ge=1, le=360)]
 _CENTS = 2
+HIGHEST_ANNUAL_RATE = Decimal("0.36")
+"""No offer carries a higher one, whoever makes it."""
 
 
 class Product(Strict):

@@ -7,6 +7,7 @@ of credit scorecards (Siddiqi, "Credit Risk Scorecards", 2006, chapter 6).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 
 def points(log_odds: float, *, base_score: float = 600.0, base_odds: float = 20.0, to_double: float = 40.0) -> int:
@@ -15,7 +16,13 @@ def points(log_odds: float, *, base_score: float = 600.0, base_odds: float = 20.
     ``base_score`` points are given at odds of ``base_odds`` to 1 of not defaulting; each doubling of those odds adds
     ``to_double`` points.
     """
-    return round(base_score + to_double / math.log(2.0) * (-log_odds - math.log(base_odds)))
+    return pointed(base_score=base_score, base_odds=base_odds, to_double=to_double)(log_odds)
+
+
+def pointed(*, base_score: float, base_odds: float, to_double: float) -> Callable[[float], int]:
+    """:func:`points` on one scale, prepared."""
+    factor, at_base = to_double / math.log(2.0), math.log(base_odds)
+    return lambda log_odds: round(base_score + factor * (-log_odds - at_base))
 
 
 def probability(log_odds: float) -> float:

@@ -12,6 +12,7 @@ from credit301.domain.text import Text
 
 Scalar = float | int | str | bool | None
 Stage = Literal["admission", "fraud", "policy"]
+Missing = Literal["store", "model", "source", "windows"]
 
 ABOVE_CUT_OFF, BY_LOT = "probability_above_cut_off", "accept_lane"
 VALUE_UNKNOWN, BELOW_MINIMUM = "value_unknown", "limit_below_minimum"
@@ -46,6 +47,17 @@ class Cause(msgspec.Struct, frozen=True):
 
     code: str
     text: Text
+
+
+class FallbackTaken(msgspec.Struct, frozen=True):
+    """What was missing (of a source its name, of others what was wrong with it), and what the strategy did for it.
+
+    ``capped``: it was decided all the same, up to a smaller amount; ``rules_only``: also without a score.
+    """
+
+    missing: Missing
+    what: str
+    action: Literal["decline", "refer", "capped", "rules_only"]
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,6 +24,8 @@ class Archive:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._kept: set[str] = set()
+        # Decisions that come at once after a change all find that it is not kept yet; one keeps it, the others wait.
+        self._one = threading.Lock()
 
     def has(self, sha256: str) -> bool:
         """Whether the bundle or strategy is known to be kept."""
@@ -36,8 +39,9 @@ class Archive:
             OSError: the disk did not take it.
         """
         place = self._folder / bundle.sha256
-        if not (place / MANIFEST).is_file():
-            bundles.store(place, {MANIFEST: bundle.text, **bundle.files}, sha256=bundle.sha256)
+        with self._one:
+            if not (place / MANIFEST).is_file():
+                bundles.store(place, {MANIFEST: bundle.text, **bundle.files}, sha256=bundle.sha256)
         self._kept.add(bundle.sha256)
 
     def keep_strategy(self, strategy: Strategy) -> None:
@@ -47,9 +51,10 @@ class Archive:
             OSError: the disk did not take it.
         """
         path = self._strategy(strategy.sha256)
-        if not path.is_file():
-            with replacing(path) as staged:
-                staged.write_bytes(strategy.text)
+        with self._one:
+            if not path.is_file():
+                with replacing(path) as staged:
+                    staged.write_bytes(strategy.text)
         self._kept.add(strategy.sha256)
 
     def read_strategy(self, sha256: str) -> Strategy:

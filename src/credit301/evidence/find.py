@@ -54,6 +54,11 @@ def newest(folder: Path, count: int) -> list[Record]:
     return heapq.nlargest(count, _decided(folder, _DECIDED), key=lambda record: (record.at, record.writer))
 
 
+def every(folder: Path) -> Iterator[Record]:
+    """The records of all decisions that have evidence, writer by writer."""
+    return _decided(folder, _DECIDED)
+
+
 def of(folder: Path, record: Record) -> tuple[Evidence, bytes]:
     """The evidence attached to ``record``, and its bytes.
 

@@ -93,6 +93,11 @@ class Layout:
         """Header and fixed part."""
         return struct.Struct(HEADER.format + "".join("d" if kind == "d" else "i" for kind in self.kinds))
 
+    @cached_property
+    def others(self) -> tuple[tuple[int, Kind], ...]:
+        """The columns that are no doubles, by their place."""
+        return tuple((place, kind) for place, kind in enumerate(self.kinds) if kind != "d")
+
 
 @dataclass(frozen=True)
 class Row:
@@ -131,16 +136,15 @@ def unpack(layout: Layout, data: bytes) -> Row:
     try:
         _, _, created, event, *fixed = layout.row.unpack_from(data)
         position = layout.row.size
-        values: list[Any] = []
-        for kind, number in zip(layout.kinds, fixed, strict=True):
-            if kind == "d":
-                values.append(None if number != number else number)  # noqa: PLR0124 - NaN
-            elif number == NULL_LENGTH:
-                values.append(None)
+        values: list[Any] = [None if number != number else number for number in fixed]  # noqa: PLR0124 - NaN
+        for place, kind in layout.others:
+            number = fixed[place]
+            if number == NULL_LENGTH:
+                values[place] = None
             else:
                 part = data[position : position + number]
                 position += number
-                values.append(part.decode("utf-8") if kind == "s" else part)
+                values[place] = part.decode("utf-8") if kind == "s" else part
     except (struct.error, UnicodeDecodeError) as error:
         raise unreadable(data) from error
     if position != len(data):

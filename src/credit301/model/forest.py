@@ -115,9 +115,9 @@ class Forest:
         """Raw score (log-odds) of a member, equal to :meth:`Booster.raw` to the bit."""
         return float(sums[self._raw[member]])
 
-    def shares(self, sums: FloatArray, member: int) -> FloatArray:
-        """Contributions of a member's features in log-odds, without the expected value."""
-        return sums[self._shares[member]]
+    def shares(self, member: int) -> slice:
+        """Where in the sums a member's contributions are: of its features, in log-odds, without the expected value."""
+        return self._shares[member]
 
 
 def fits(text: str) -> bool:

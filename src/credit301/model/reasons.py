@@ -17,6 +17,11 @@ OTHER = 2
 """Feature reasons given against it, where an approval could have been better."""
 
 
+def of_policy(verdict: Verdict) -> list[Reason]:
+    """What the strategy said: all reasons that there are where nothing was scored."""
+    return [Reason(kind="policy", code=cause.code, direction="adverse", text=cause.text) for cause in verdict.causes]
+
+
 class Explainer:
     """Words for the scores of one bundle."""
 
@@ -29,19 +34,19 @@ class Explainer:
         self._views = {model.name: model.view for model in manifest.submodels}
 
     def explain(
-        self, score: Score, values: Mapping[str, Scalar], verdict: Verdict, best_band: str
+        self, score: Score | None, values: Mapping[str, Scalar], verdict: Verdict, best_band: str
     ) -> tuple[Reason, ...]:
         """Reasons for ``verdict``, most important first.
 
         A decline: what the strategy said, then what raised the probability. An approval: what lowered it, then, below
         the ``best_band`` or the amount asked for, what stood in the way. Last, the sources that had no data.
         """
+        if score is None:
+            return tuple(of_policy(verdict))
         ranked = sorted(score.contributions.items(), key=lambda item: item[1])
         favourable = [key for key, contribution in ranked if contribution < 0]
         adverse = [key for key, contribution in reversed(ranked) if contribution > 0]
-        policy = [
-            Reason(kind="policy", code=cause.code, direction="adverse", text=cause.text) for cause in verdict.causes
-        ]
+        policy = of_policy(verdict)
         declined = verdict.limit is None
         could_be_better = bool(verdict.causes) or verdict.band != best_band
         against = OTHER if could_be_better else 0

@@ -93,6 +93,7 @@ class BatchScore:
 class _Part:
     """A sub-model ready to run. ``columns`` are its features' places in the plan, ``view`` all of its view's.
 
+    ``own`` is its features' part of what is contributed by the features of all sub-models, one behind the other.
     ``member`` is its number in the forest, or ``None`` where its trees are too large for one.
     """
 
@@ -101,6 +102,7 @@ class _Part:
     member: int | None
     columns: NDArray[np.intp]
     view: slice
+    own: slice
     keys: tuple[str, ...]
     weight: float
     missing_logit: float
@@ -135,11 +137,13 @@ class Scorer:
         terms = {term.submodel: term for term in manifest.ensemble.terms}
         self._parts: list[_Part] = []
         members: list[Member] = []
+        end = 0
         for spec in manifest.submodels:
             keys = tuple(f"{spec.view}:{name}" for name in spec.features)
             text = _text(bundle, spec.file)
             booster = Booster(text, len(keys))
             columns = [place[key] for key in keys]
+            start, end = end, end + len(keys)
             member = len(members) if fits(text) else None
             if member is not None:
                 members.append(Member(text, columns))
@@ -150,6 +154,7 @@ class Scorer:
                     member=member,
                     columns=np.array(columns, dtype=np.intp),
                     view=views[spec.view],
+                    own=slice(start, end),
                     keys=keys,
                     weight=terms[spec.name].weight,
                     missing_logit=terms[spec.name].missing_logit,
@@ -158,6 +163,21 @@ class Scorer:
                 )
             )
         self._forest = Forest(members, len(self.plan))
+        self._columns = np.concatenate([part.columns for part in self._parts])
+        self._weights = np.concatenate([np.full(len(part.keys), part.weight) for part in self._parts])
+        self._alone = [part for part in self._parts if part.member is None]
+        # Where in the forest's sums each of these stands; those of a sub-model that is alone are filled in later.
+        self._in_sums = np.zeros(len(self._columns), dtype=np.intp)
+        for part in self._parts:
+            if part.member is not None:
+                shares = self._forest.shares(part.member)
+                self._in_sums[part.own] = np.arange(shares.start, shares.stop)
+        self._points = scale.pointed(
+            base_score=manifest.scale.base_score,
+            base_odds=manifest.scale.base_odds,
+            to_double=manifest.scale.points_to_double_odds,
+        )
+        self._texts = [(place, codes) for place, codes in enumerate(self._codes) if codes is not None]
         self._intercept = manifest.ensemble.intercept
         self._additive, self._additive_weight = _additive(bundle, self.plan)
         self.baseline = self._intercept + math.fsum(part.weight * part.expected for part in self._parts)
@@ -185,17 +205,16 @@ class Scorer:
             raise ModelError(
                 f"The model {self.bundle.version} reads {len(self.plan)} values; {len(values)} were given."
             )
-        vector = np.empty(len(values), dtype=np.float64)
-        for index, (value, codes) in enumerate(zip(values, self._codes, strict=True)):
-            if value is None or (isinstance(value, float) and math.isnan(value)):
-                vector[index] = math.nan
-            elif codes is not None:
-                vector[index] = codes.get(str(value), UNKNOWN_CATEGORY)
-            elif isinstance(value, str):
-                raise ModelError(f"{self.plan[index]} is a number; the online store has text ({value[:20]!r}).")
-            else:
-                vector[index] = value
-        return vector
+        numbers = [math.nan if value is None else value for value in values]
+        for place, codes in self._texts:
+            value = numbers[place]
+            # NaN alone is not equal to itself.
+            if value == value:  # noqa: PLR0124
+                numbers[place] = codes.get(str(value), UNKNOWN_CATEGORY)
+        for key, value in zip(self.plan, numbers, strict=True):
+            if isinstance(value, str):
+                raise ModelError(f"{key} is a number; the online store has text ({value[:20]!r}).")
+        return np.array(numbers, dtype=np.float64)
 
     def present(self, matrix: FloatArray) -> dict[str, NDArray[np.bool_]]:
         """By sub-model: which rows of ``matrix``, shape (rows, len(plan)), have any value of its view."""
@@ -235,6 +254,11 @@ class Scorer:
             raise _nothing_known(1)
         sums = self._forest.sums(row)
         moved, average, price = self._of_additive(row, present)
+        shares = sums.take(self._in_sums)
+        for part in self._alone:
+            if any(known[part.view]):
+                shares[part.own] = part.booster.contributions(row[part.columns])[:-1]
+        weighted = (self._weights * shares + moved.take(self._columns)).tolist()
         logits: list[float | None] = []
         contributions: dict[str, float] = {}
         by_source: list[float] = []
@@ -243,15 +267,12 @@ class Scorer:
                 logits.append(None)
                 by_source.append(part.missing_logit - part.weight * part.expected + price)
                 continue
-            if part.member is not None:
-                raw, shares = self._forest.raw(sums, part.member), self._forest.shares(sums, part.member)
-            else:
-                values = row[part.columns]
-                raw, shares = part.booster.raw(values), part.booster.contributions(values)[:-1]
+            member = part.member
+            raw = part.booster.raw(row[part.columns]) if member is None else self._forest.raw(sums, member)
             logits.append(raw + part.spec.logit_shift)
-            weighted = (part.weight * shares + moved[part.columns]).tolist()
-            contributions.update(zip(part.keys, weighted, strict=True))
-            by_source.append(math.fsum(weighted))
+            own = weighted[part.own]
+            contributions.update(zip(part.keys, own, strict=True))
+            by_source.append(math.fsum(own))
         z = self._intercept + math.fsum(
             part.missing_logit if logit is None else part.weight * logit
             for part, logit in zip(self._parts, logits, strict=True)
@@ -347,12 +368,6 @@ class Scorer:
 
     def _calibrate(self, z: float) -> float:
         return calibrate(self.bundle.manifest.calibration, z)
-
-    def _points(self, log_odds: float) -> int:
-        spec = self.bundle.manifest.scale
-        return scale.points(
-            log_odds, base_score=spec.base_score, base_odds=spec.base_odds, to_double=spec.points_to_double_odds
-        )
 
 
 def calibrate(calibration: Calibration, z: float) -> float:

@@ -113,12 +113,14 @@ class Retraining(Strict):
     """When a new version is trained, and which alias it gets where it passes the gate: it decides on nobody unasked.
 
     ``on_new_outcomes``: when so many more outcomes are known, as a share of those that the last training had.
+    ``reject_inference``: what is made of the declined, whose outcomes are never known (docs/models.md).
     """
 
     every_days: Annotated[int, Field(ge=1)] = 30
     on_drift: bool = True
     on_new_outcomes: Annotated[float, Field(gt=0)] | None = None
     alias: Literal["challenger", "shadow"] = "shadow"
+    reject_inference: Literal["none", "fuzzy", "parcelling", "reweight", "lane"] = "none"
 
 
 class Stewardship(Strict):

@@ -5,10 +5,9 @@ A test answers yes, no, or not known: a comparison with a value that is not ther
 
 from __future__ import annotations
 
-import contextlib
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -17,6 +16,7 @@ import zen
 from credit301.domain import money
 from credit301.strategy import expression
 from credit301.strategy.errors import StrategyError
+from credit301.strategy.paths import Get, getter
 
 Verdict = bool | None
 Test = Callable[[Any, Mapping[str, Any]], Verdict]
@@ -41,6 +41,8 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
 }
+_CANNOT_TELL = (TypeError, ArithmeticError)
+"""What :mod:`credit301.strategy.expression` raises where zen must be asked."""
 _OPENS, _CLOSES = {"[": operator.ge, "(": operator.gt}, {"]": operator.le, ")": operator.lt}
 
 
@@ -89,18 +91,8 @@ def value_of(cell: str, where: str) -> Value:
     if text == "null":
         return lambda _context: None
     if _PATH.fullmatch(text) and text not in _KEYWORDS:
-        path = text.split(".")
-        return lambda context: lookup(context, path)
+        return getter(text.split("."))
     return _zen_value(text, where)
-
-
-def lookup(context: Any, path: Sequence[str]) -> Any:
-    """What is at ``path``; ``None`` where something on the way is not there."""
-    for step in path:
-        if not isinstance(context, dict):
-            return None
-        context = context.get(step)
-    return context
 
 
 def fields_in(text: str) -> Iterator[str]:
@@ -204,13 +196,16 @@ def _zen_test(text: str, where: str) -> Test:
     # Without `$` a unary expression says something else than the same words do elsewhere.
     fast = expression.compiled(text) if "$" in _STRING.sub("''", text) else None
     aware, named = bool(_NULL_AWARE.search(text)), _paths(text)
+    wanted = [getter(path) for path in named]
 
     def holds(value: Any, context: Mapping[str, Any]) -> Verdict:
-        if not aware and (value is None or any(lookup(context, path) is None for path in named)):
+        if not aware and (value is None or _lacks(wanted, context)):
             return None
         if fast is not None:
-            with contextlib.suppress(TypeError, ArithmeticError):
-                return bool(fast({**context, "$": value}))
+            try:
+                return bool(fast({**context, "$": value} if named else {"$": value}))
+            except _CANNOT_TELL:
+                pass
         return bool(_asked(lambda: compiled.evaluate({**_excerpt(context, named), "$": _plain(value)}), where, text))
 
     return holds
@@ -221,19 +216,27 @@ def _zen_value(text: str, where: str) -> Value:
         raise StrategyError(f"{where}: {text!r}: {problem['source']}.", hint=_hint())
     compiled, fast = zen.compile_expression(text), expression.compiled(text)
     named, aware, whole = _paths(text), bool(_NULL_AWARE.search(text)), "$" in _STRING.sub("''", text)
+    wanted = [getter(path) for path in named]
 
     def value(context: Mapping[str, Any]) -> Any:
-        if not aware and any(lookup(context, path) is None for path in named):
+        if not aware and _lacks(wanted, context):
             return None
         if fast is not None:
-            with contextlib.suppress(TypeError, ArithmeticError):
+            try:
                 return _rounded(fast(context))
+            except _CANNOT_TELL:
+                pass
         known = _excerpt(context, named)
         if whole:
             known["$"] = _plain(context.get("$", context))
         return exact(_asked(lambda: compiled.evaluate(known), where, text))
 
     return value
+
+
+def _lacks(wanted: Iterable[Get], context: Mapping[str, Any]) -> bool:
+    """Whether one of the values that are wanted is not known."""
+    return None in [get(context) for get in wanted]
 
 
 def _rounded(value: Any) -> Any:

@@ -10,10 +10,12 @@ from pydantic import Field, model_validator
 from credit301.contracts.model import Name, Strict, Text
 from credit301.domain.product import Product
 from credit301.domain.verdict import Stage
+from credit301.strategy.fallback import Fallbacks, RulesOnly
 
 STAGES: tuple[Stage, ...] = ("admission", "fraud", "policy")
 """In the order in which they are asked; the first that declines or refers ends it."""
 Mode = Literal["standard", "platform"]
+Role = Literal["champion", "challenger", "shadow"]
 GraphFile = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*\.json$")]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Probability = Annotated[float, Field(gt=0, lt=1)]
@@ -49,17 +51,23 @@ class Applies(Strict):
 class Definition(Strict):
     """A strategy without its graphs and tables.
 
+    A ``champion`` decides; a ``challenger`` on a ``share`` of the enterprises that it applies to, drawn anew in each
+    ``round``; a ``shadow`` on nobody. What one decided the others judge afterwards, for comparison.
+
     Beyond ``cut_off``, a calibrated probability of default within 12 months, nobody is lent to. ``bands`` are the names
     of the risk bands, best first. ``indispensable`` are sources without whose data nobody is decided on, so that they
     must be covered by consent. Graphs see ``parameters`` under that name. ``wording`` says what the codes mean; where a
     bound of the limit has ``{amount}`` in it, that is in yuan. ``unknown_value``: what becomes of an applicant on whom
-    a value is not known that would have decided.
+    a value is not known that would have decided; ``fallbacks``: what else may be missing.
     """
 
     version: str
     title: Text
     product: Product
     applies_to: Applies = Applies()
+    role: Role = "champion"
+    share: Annotated[float, Field(gt=0, le=1)] | None = None
+    round: str = "1"
     cut_off: Probability
     bands: Annotated[tuple[str, ...], Field(min_length=1)]
     indispensable: tuple[Name, ...] = ()
@@ -69,12 +77,20 @@ class Definition(Strict):
     fraud: GraphFile | None = None
     policy: GraphFile
     unknown_value: Literal["decline", "refer"] = "decline"
+    fallbacks: Fallbacks = Fallbacks()
     wording: dict[Name, Text] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _distinct(self) -> Definition:
         if len(set(self.bands)) != len(self.bands):
             raise ValueError("two bands have the same name")
+        if (self.role == "challenger") != (self.share is not None):
+            raise ValueError("share: a challenger has one, and nobody else")
+        for key, said in self.fallbacks.capped():
+            if said.maximum_amount < self.product.minimum_amount:
+                raise ValueError(f"fallbacks: {key} lends less than the product's minimum_amount: say decline instead")
+        if isinstance(self.fallbacks.model, RulesOnly) and self.fallbacks.model.probability > self.cut_off:
+            raise ValueError("fallbacks: model assumes a probability above the cut_off: say decline instead")
         return self
 
     def graph_file(self, stage: Stage) -> str | None:

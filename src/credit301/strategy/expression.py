@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import Any
 
 from credit301.domain.money import exact
+from credit301.strategy.paths import getter
 
 Evaluate = Callable[[Mapping[str, Any]], Any]
 
@@ -209,12 +210,10 @@ class _Parser:
 
 
 def _path(steps: list[str]) -> Evaluate:
-    first, rest = steps[0], tuple(steps[1:])
+    get = getter(steps)
 
     def value(context: Mapping[str, Any]) -> Any:
-        found = context.get(first)
-        for step in rest:
-            found = found.get(step) if isinstance(found, dict) else None
+        found = get(context)
         # Floats stand for the shortest decimal that reads back as them.
         if isinstance(found, float):
             return exact(found)

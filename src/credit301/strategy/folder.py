@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from credit301.errors import NotFound
 from credit301.features.windows.definition import window_names
 from credit301.strategy import jdm
-from credit301.strategy.definition import STAGES, Definition, Document, MartTable
+from credit301.strategy.definition import STAGES, Definition, Document, MartTable, Role
 from credit301.strategy.strategy import Strategy
 from credit301.yaml_file import YamlFile
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from credit301.workspace import Workspace
 
 FOLDER, FILE = Path("strategies"), "strategy.yaml"
+CHAMPION: Role = "champion"
 
 
 def folders(workspace: Workspace) -> list[Path]:
@@ -58,6 +59,9 @@ def load(workspace: Workspace, folder: Path) -> Strategy:
     missing = sorted(set(definition.indispensable) - workspace.sources.keys())
     if missing:
         raise file.error(("indispensable",), f"there is no source {missing[0]!r}")
+    for name in definition.fallbacks.sources:
+        if name not in workspace.sources:
+            raise file.error(("fallbacks", "sources", name), f"there is no source {name!r}")
     return Strategy(document, known | set(window_names(workspace)))
 
 
@@ -77,7 +81,7 @@ def load_all(workspace: Workspace) -> list[Strategy]:
 
 
 def find(workspace: Workspace, which: str | None = None) -> Strategy:
-    """The strategy of this name, or in this folder; by default the workspace's first that has no conditions.
+    """The strategy of this name, or in this folder; by default the workspace's champion with the fewest conditions.
 
     Raises:
         NotFound: there is none. ContractError, StrategyError: as for :func:`load`.
@@ -92,8 +96,24 @@ def find(workspace: Workspace, which: str | None = None) -> Strategy:
                 hint=f"Name one of {', '.join(there) or 'none'}, or a folder with a {FILE}.",
             )
         return load(workspace, there[which])
-    made = load_all(workspace)
-    return min(made, key=lambda one: one.definition.applies_to.conditions)
+    champions = [one for one in load_all(workspace) if one.definition.role == CHAMPION]
+    if not champions:
+        raise NotFound("No strategy is a champion.", hint=f"Give one `role: {CHAMPION}` in its {FILE}.")
+    return min(champions, key=lambda one: one.definition.applies_to.conditions)
+
+
+def beside(workspace: Workspace) -> Strategy:
+    """The first challenger of the workspace; where there is none, its first shadow.
+
+    Raises:
+        NotFound: there is neither. ContractError, StrategyError: as for :func:`load`.
+    """
+    others = [one for one in load_all(workspace) if one.definition.role != CHAMPION]
+    if not others:
+        raise NotFound(
+            "No strategy is a challenger or a shadow.", hint=f"Give one `role: shadow` in its {FILE}, or name two."
+        )
+    return min(others, key=lambda one: one.definition.role)
 
 
 def _labels(workspace: Workspace, graphs: str) -> dict[str, dict[str, str]]:

@@ -73,6 +73,7 @@ class Graph:
         self._steps: dict[str, Callable[[Context], Said]] = {
             key: step for key, node in self._nodes.items() if (step := compiled(node, name)) is not None
         }
+        self._line = self._straight()
 
     @classmethod
     def load(cls, path: Path) -> Graph:
@@ -125,6 +126,17 @@ class Graph:
             ValueMissing: what is not known would have decided.
             StrategyError: an expression cannot be evaluated, such as a number compared with a text.
         """
+        if self._line is not None:
+            given, passed = context, []
+            for node, step in self._line:
+                found = step(given)
+                given = found.result
+                passed.append(NodeSaid(node, tuple(found.rules)))
+            return Answer(given, tuple(passed))
+        return self._walked(context)
+
+    def _walked(self, context: Context) -> Answer:
+        """What the graph says where nodes have several ways in or out."""
         said: dict[str, Any] = {self._input: context}
         open_ways: dict[str, frozenset[str] | None] = {self._input: None}
         trace: list[NodeSaid] = []
@@ -145,6 +157,23 @@ class Graph:
             said[key], open_ways[key] = found.result, found.ways
             trace.append(NodeSaid(self._nodes[key].name, tuple(found.rules)))
         return Answer(said.get(self._output, {}), tuple(trace))
+
+    def _straight(self) -> tuple[tuple[str, Callable[[Context], Said]], ...] | None:
+        """The steps from the input to the output where each follows from the one before; ``None`` where one forks."""
+        after: dict[str, list[str]] = {key: [] for key in self._nodes}
+        for target, edges in self._before.items():
+            for edge in edges:
+                after[edge.source_id].append(target)
+        line, key = [], self._input
+        while key != self._output:
+            if len(after[key]) != 1 or isinstance(self._nodes[key], jdm.SwitchNode):
+                return None
+            (key,) = after[key]
+            if len(self._before[key]) != 1:
+                return None
+            if key in self._steps:
+                line.append((self._nodes[key].name, self._steps[key]))
+        return None if after[key] else tuple(line)
 
     def _sorted(self) -> tuple[str, ...]:
         sorter = TopologicalSorter({key: [edge.source_id for edge in edges] for key, edges in self._before.items()})

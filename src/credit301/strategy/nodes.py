@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from credit301.strategy import cells, jdm
 from credit301.strategy.errors import StrategyError, ValueMissing
+from credit301.strategy.paths import Get, getter, lookup
 
 Context = Mapping[str, Any]
 
@@ -59,97 +60,107 @@ def compiled(node: jdm.Node, file: str) -> Callable[[Context], Said] | None:
     return None
 
 
+class _Cell(NamedTuple):
+    """An input cell that asks for something: the ``test`` of column ``place``, which is ``field`` of the context."""
+
+    place: int
+    field: str
+    test: cells.Test
+    text: str
+
+
+class _Row(NamedTuple):
+    """A row of a table, prepared: what it asks, and what it says by path."""
+
+    name: str
+    cells: tuple[_Cell, ...]
+    values: tuple[tuple[Sequence[str], cells.Value], ...]
+
+
 class _Table:
     """A decision table: rows from top to bottom, cells from left to right, as far as is needed."""
 
     def __init__(self, node: jdm.TableNode, file: str) -> None:
         self._file, self._name, self._content = file, node.name, node.content
         content = node.content
-        self._inputs = [(column, column.field.split(".")) for column in content.inputs]
-        self._outputs = [column.field.split(".") for column in content.outputs]
+        self._inputs: list[Get] = [getter(column.field.split(".")) for column in content.inputs]
+        self._first = content.hit_policy == "first"
         known = {column.id for column in (*content.inputs, *content.outputs)}
-        self._rows: list[tuple[str, dict[int, cells.Test], list[cells.Value | None]]] = []
+        self._rows: list[_Row] = []
         for number, row in enumerate(content.rules, 1):
             where = f"{file}: {node.name}, row {number}"
             if unknown := sorted(key for key in row if key not in known and not key.startswith("_")):
                 raise StrategyError(f"{where}: there is no column {unknown[0]!r}.")
             # An empty cell asks for nothing, and so reads nothing.
-            tests = {
-                place: cells.test_of(row[column.id], f"{where}, column {column.name or column.field}")
+            asked = tuple(
+                _Cell(
+                    place,
+                    column.field,
+                    cells.test_of(row[column.id], f"{where}, column {column.name or column.field}"),
+                    row[column.id],
+                )
                 for place, column in enumerate(content.inputs)
                 if row.get(column.id, "").strip()
-            }
-            values = [
-                cells.value_of(row[column.id], f"{where}, column {column.name or column.field}")
-                if row.get(column.id, "").strip()
-                else None
+            )
+            values = tuple(
+                (
+                    column.field.split("."),
+                    cells.value_of(row[column.id], f"{where}, column {column.name or column.field}"),
+                )
                 for column in content.outputs
-            ]
-            self._rows.append((row.get("_id") or str(number), tests, values))
+                if row.get(column.id, "").strip()
+            )
+            self._rows.append(_Row(row.get("_id") or str(number), asked, values))
 
     def __call__(self, context: Context) -> Said:
-        operands = [cells.lookup(context, path) for _, path in self._inputs]
+        operands = [get(context) for get in self._inputs]
         rules: list[RuleSaid] = []
         hits: list[dict[str, Any]] = []
-        first = self._content.hit_policy == "first"
         answered: set[int] = set()
-        for (name, tests, values), row in zip(self._rows, self._content.rules, strict=True):
-            held, read = self._held(name, tests, operands, row, context, answered)
-            said = self._said(values, context) if held else {}
-            rules.append(RuleSaid(name, read, held, said))
-            if held:
-                hits.append(said)
-                if first:
-                    break
-                # What not knowing means was said: the rows below need not say it again.
-                answered |= {place for place in tests if operands[place] is None}
-        return Said(_placed(self._content, context, (hits[0] if hits else None) if first else hits), rules)
+        for row in self._rows:
+            held, read = self._held(row, operands, context, answered)
+            if not held:
+                rules.append(RuleSaid(row.name, read, False, {}))
+                continue
+            said: dict[str, Any] = {}
+            for path, value in row.values:
+                _put(said, path, value(context))
+            rules.append(RuleSaid(row.name, read, True, said))
+            hits.append(said)
+            if self._first:
+                break
+            # What not knowing means was said: the rows below need not say it again.
+            answered.update(cell.place for cell in row.cells if operands[cell.place] is None)
+        return Said(_placed(self._content, context, (hits[0] if hits else None) if self._first else hits), rules)
 
     def _held(
-        self,
-        name: str,
-        tests: Mapping[int, cells.Test],
-        operands: Sequence[Any],
-        row: Mapping[str, str],
-        context: Context,
-        answered: Collection[int],
+        self, row: _Row, operands: Sequence[Any], context: Context, answered: Collection[int]
     ) -> tuple[bool, dict[str, Any]]:
-        """Whether the row called ``name`` holds, and what it read; in columns that are ``answered``, null is a "no"."""
+        """Whether ``row`` holds, and what it read; in columns that are ``answered``, null is a "no"."""
         read: dict[str, Any] = {}
         missing = ""
-        for place, test in tests.items():
-            column, value = self._inputs[place][0], operands[place]
-            read[column.field] = value
-            verdict = self._tested(test, column, value, context, name)
+        for place, field, test, text in row.cells:
+            value = read[field] = operands[place]
+            try:
+                verdict = test(value, context)
+            except TypeError as error:
+                raise StrategyError(
+                    f"{self._file}: {self._name}, {row.name}: {field} is {type(value).__name__}: {error}.",
+                    hint="Compare it with a value of its own kind.",
+                ) from error
             if verdict is False or (verdict is None and place in answered):
                 return False, read
             if verdict is None:
-                missing = missing or _absent(column, row[column.id], context)
+                missing = missing or _absent(field, text, context)
         if missing:
-            raise ValueMissing(self._name, name, missing)
+            raise ValueMissing(self._name, row.name, missing)
         return True, read
 
-    def _tested(self, test: cells.Test, column: jdm.Column, value: Any, context: Context, row: str) -> cells.Verdict:
-        try:
-            return test(value, context)
-        except TypeError as error:
-            raise StrategyError(
-                f"{self._file}: {self._name}, {row}: {column.field} is {type(value).__name__}: {error}.",
-                hint="Compare it with a value of its own kind.",
-            ) from error
 
-    def _said(self, values: Sequence[cells.Value | None], context: Context) -> dict[str, Any]:
-        result: dict[str, Any] = {}
-        for path, value in zip(self._outputs, values, strict=True):
-            if value is not None:
-                _put(result, path, value(context))
-        return result
-
-
-def _absent(column: jdm.Column, cell: str, context: Context) -> str:
+def _absent(field: str, cell: str, context: Context) -> str:
     """Which value a cell could not do without: its column's, or one that it names."""
-    wanted = [column.field, *cells.fields_in(cell)]
-    return next((path for path in wanted if cells.lookup(context, path.split(".")) is None), column.field)
+    wanted = [field, *cells.fields_in(cell)]
+    return next((path for path in wanted if lookup(context, path.split(".")) is None), field)
 
 
 class _Expressions:
@@ -160,8 +171,9 @@ class _Expressions:
         self._items = [
             (
                 item.key,
+                item.key.split("."),
                 cells.value_of(item.value, f"{file}: {node.name}, {item.key}"),
-                list(cells.fields_in(item.value)),
+                _getters(item.value),
             )
             for item in node.content.expressions
         ]
@@ -169,11 +181,12 @@ class _Expressions:
     def __call__(self, context: Context) -> Said:
         result: dict[str, Any] = {}
         rules = []
-        for key, value, fields in self._items:
-            said = value({**context, "$": result})
-            _put(result, key.split("."), said)
-            read = {field: cells.lookup(context, field.split(".")) for field in fields}
-            rules.append(RuleSaid(key, read, held=True, said={key: said}))
+        known = {**context, "$": result}
+        for key, path, value, fields in self._items:
+            said = value(known)
+            _put(result, path, said)
+            read = {field: get(context) for field, get in fields}
+            rules.append(RuleSaid(key, read, True, {key: said}))
         return Said(_placed(self._content, context, result), rules)
 
 
@@ -189,7 +202,7 @@ class _Switch:
                 if item.condition.strip()
                 else None,
                 item.condition,
-                list(cells.fields_in(item.condition)),
+                _getters(item.condition),
             )
             for item in node.content.statements
         ]
@@ -197,16 +210,23 @@ class _Switch:
     def __call__(self, context: Context) -> Said:
         rules, ways = [], set()
         for way, condition, text, fields in self._ways:
-            read = {field: cells.lookup(context, field.split(".")) for field in fields}
+            read = {field: get(context) for field, get in fields}
             held = True if condition is None else condition(context)
             if held is None:
-                raise ValueMissing(self._name, text, next((field for field in fields if read[field] is None), text))
+                raise ValueMissing(
+                    self._name, text, next((field for field, value in read.items() if value is None), text)
+                )
             rules.append(RuleSaid(text, read, held=bool(held), said={}))
             if held:
                 ways.add(way)
                 if self._first:
                     break
         return Said(context, rules, frozenset(ways))
+
+
+def _getters(text: str) -> list[tuple[str, Get]]:
+    """The paths that an expression names, each with what is at it."""
+    return [(field, getter(field.split("."))) for field in cells.fields_in(text)]
 
 
 def _placed(content: jdm.TableContent | jdm.ExpressionContent, context: Context, result: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -23,12 +23,15 @@ from credit301.strategy import jdm
 from credit301.strategy.check import check
 from credit301.strategy.definition import STAGES, Document
 from credit301.strategy.errors import StrategyError, ValueMissing
+from credit301.strategy.fallback import Fallen, Gap, RulesOnly, fallen
 from credit301.strategy.graph import Answer, Graph
 from credit301.strategy.wording import above, below_minimum, by_lot, unknown, worded
 
 REFER = "refer"
 READ = ("features", "windows")
 """Names of the context under which are what was read, by source."""
+_OTHER = frozenset({dict, Decimal, list})
+"""Kinds of values in a graph that are no scalars."""
 
 
 class Strategy:
@@ -56,9 +59,11 @@ class Strategy:
         self._labels = {key: Text(zh=text.zh, en=text.en) for key, text in document.labels.items()}
         check(document, self._graphs, None if known is None else frozenset(known))
         paths = {read.path.partition(".")[::2] for graph in self._graphs.values() for read in graph.reads()}
-        self._read = {
-            root: tuple(tuple(rest.split(".", 1)) for start, rest in sorted(paths) if start == root) for root in READ
-        }
+        self._read: dict[str, dict[str, list[tuple[str, str]]]] = {root: {} for root in READ}
+        for root, rest in sorted(paths):
+            if root in READ:
+                source, _, name = rest.partition(".")
+                self._read[root].setdefault(source, []).append((name, f"{source}:{name}"))
         self._fixed = {"parameters": document.definition.parameters, "tables": document.tables}
 
     @classmethod
@@ -90,31 +95,62 @@ class Strategy:
 
     def features(self) -> tuple[str, ...]:
         """Keys (``<view>:<feature>``) of the features and names of the windows that it reads."""
-        return tuple(f"{source}:{name}" for root in READ for source, name in self._read[root])
+        return tuple(key for sources in self._read.values() for names in sources.values() for _, key in names)
+
+    def gaps(self, values: Mapping[str, Scalar]) -> list[Gap]:
+        """What the strategy says to be missing from ``values``: windows that its graphs read and are not known."""
+        if self.definition.fallbacks.windows is None:
+            return []
+        unknown = [key for names in self._read["windows"].values() for _, key in names if values.get(key) is None]
+        return [Gap("windows")] if unknown else []
+
+    def fallen(self, gaps: Iterable[Gap]) -> list[Fallen]:
+        """What it does for ``gaps``; one that makes it unavailable, or is no matter to it, is not among them."""
+        return fallen(self.definition.fallbacks, gaps)
+
+    def without(self, gap: Gap, amount: Decimal, term_months: int) -> Verdict | None:
+        """The verdict where ``gap`` leaves nothing to decide from; ``None`` where the strategy is unavailable then.
+
+        Raises:
+            Refusal: the amount or term is outside the product.
+        """
+        self.product.check_request(amount, term_months)
+        taken = self.fallen([gap])
+        return None if not taken or taken[0].most is not None else _fallen_back(taken)
 
     def decide(
         self,
         *,
-        probability: float,
-        score: int,
+        probability: float | None,
+        score: int | None,
         values: Mapping[str, Scalar],
         amount: Decimal,
         term_months: int,
+        taken: Sequence[Fallen] = (),
     ) -> Verdict:
         """Decide on one request.
 
         Args:
-            probability: calibrated probability of default, 0 to 1.
+            probability: calibrated probability of default, 0 to 1; ``None`` where rules alone decide.
             score: points.
             values: what was read, by ``<view>:<feature>`` or name of a window; ``None`` where not known.
             amount: yuan asked for.
             term_months: months asked for.
+            taken: what it does for want of something (:meth:`fallen`).
 
         Raises:
             Refusal: the amount or term is outside the product.
-            StrategyError: an expression cannot be evaluated on these values.
+            StrategyError: an expression cannot be evaluated on these values, or there is neither a probability nor a
+                fallback.
         """
         self.product.check_request(amount, term_months)
+        if any(item.most is None for item in taken):
+            return _fallen_back(taken)
+        if probability is None:
+            rules_only = self.definition.fallbacks.model
+            if not isinstance(rules_only, RulesOnly):
+                raise StrategyError(f"{self.name}: it does not decide without a score.")
+            probability = rules_only.probability
         context = self._context(probability, score, values, amount, term_months)
         causes: list[Cause] = []
         rules: list[RuleResult] = []
@@ -129,7 +165,7 @@ class Strategy:
             refers.append(False)
         if causes:
             return _ended(causes, rules, refer=all(refers))
-        return self._lend(context, rules, amount)
+        return self._lend(context, rules, amount, taken)
 
     def admit_by_lot(
         self,
@@ -140,6 +176,7 @@ class Strategy:
         values: Mapping[str, Scalar],
         amount: Decimal,
         term_months: int,
+        taken: Sequence[Fallen] = (),
     ) -> Verdict | None:
         """``declined`` turned into a small loan, on the terms of one at the cut-off, if the score alone declined it.
 
@@ -149,7 +186,7 @@ class Strategy:
         if declined.outcome is not Outcome.DECLINE or {cause.code for cause in declined.causes} != {ABOVE_CUT_OFF}:
             return None
         context = self._context(self.definition.cut_off, score, values, amount, term_months)
-        lent = self._lend(context, list(declined.rules), min(amount, most))
+        lent = self._lend(context, list(declined.rules), min(amount, most), taken)
         if lent.limit is None:
             return None
         return Verdict(
@@ -157,14 +194,13 @@ class Strategy:
         )
 
     def _context(
-        self, probability: float, score: int, values: Mapping[str, Scalar], amount: Decimal, term_months: int
+        self, probability: float, score: int | None, values: Mapping[str, Scalar], amount: Decimal, term_months: int
     ) -> dict[str, Any]:
-        read: dict[str, dict[str, dict[str, Scalar]]] = {root: {} for root in READ}
-        for root, paths in self._read.items():
-            for source, name in paths:
-                read[root].setdefault(source, {})[name] = values.get(f"{source}:{name}")
         return {
-            **read,
+            **{
+                root: {source: {name: values.get(key) for name, key in names} for source, names in sources.items()}
+                for root, sources in self._read.items()
+            },
             "application": {"amount": amount, "term_months": term_months},
             "score": {"probability": probability, "points": score},
             **self._fixed,
@@ -181,7 +217,9 @@ class Strategy:
             for hit in answer.result
         ]
 
-    def _lend(self, context: Mapping[str, Any], rules: list[RuleResult], amount: Decimal) -> Verdict:
+    def _lend(
+        self, context: Mapping[str, Any], rules: list[RuleResult], amount: Decimal, taken: Sequence[Fallen]
+    ) -> Verdict:
         answer = self._asked("policy", context)
         if isinstance(answer, Cause):
             return _ended([answer], rules, refer=self.definition.unknown_value == REFER)
@@ -201,6 +239,9 @@ class Strategy:
         bounds = {code: max(Decimal(0), Decimal(most)) for code, most in said.get("bounds", {}).items()}
         code, lowest = min(bounds.items(), key=lambda item: item[1], default=("", amount))
         causes = [Cause(code, worded(self._words, code, lowest))] if lowest < amount else []
+        for item in taken:
+            if item.most is not None and item.most < min(lowest, amount):
+                lowest, causes = item.most, [item.cause]
         limit = floor_to(min(amount, lowest), self.product.amount_step)
         if limit < self.product.minimum_amount:
             causes.append(below_minimum(limit, self.product.minimum_amount))
@@ -237,12 +278,20 @@ class Strategy:
         ]
 
 
+def _fallen_back(taken: Iterable[Fallen]) -> Verdict:
+    """Nothing is lent for want of something; declined, unless all of it is for a person to see."""
+    ends = [item for item in taken if item.most is None]
+    return _ended([item.cause for item in ends], (), refer=all(item.taken.action == REFER for item in ends))
+
+
 def _ended(causes: Iterable[Cause], rules: Iterable[RuleResult], *, refer: bool) -> Verdict:
     return Verdict(Outcome.REFER if refer else Outcome.DECLINE, None, None, None, tuple(causes), tuple(rules))
 
 
-def _scalars(values: Mapping[str, Any]) -> dict[str, Scalar]:
+def _scalars(values: dict[str, Any]) -> dict[str, Scalar]:
     """Values by name, parts of nested ones by their path; of lists nothing, numbers that were calculated as text."""
+    if _OTHER.isdisjoint(map(type, values.values())):
+        return values
     found: dict[str, Scalar] = {}
     for name, value in values.items():
         if isinstance(value, dict):

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from credit301.strategy import jdm
-from credit301.strategy.cells import lookup
 from credit301.strategy.errors import StrategyError, ValueMissing
 from credit301.strategy.graph import Graph
+from credit301.strategy.paths import lookup
 from tests.unit.strategy.graphs import Json, Row, chain, expressions, graph, switch, table
 
 ENGINE = zen.ZenEngine()

@@ -156,3 +156,19 @@ def test_in_a_table_that_collects_a_row_above_says_what_not_knowing_means() -> N
     silent = compiled(chain(table("t", ["n"], ["code"], rules[1:], hit="collect")))
     with pytest.raises(ValueMissing):
         silent.ask({"n": None})
+
+
+def test_what_follows_no_fork_is_what_the_walk_says() -> None:
+    """A straight line of nodes is asked without looking at edges; a node after the output forbids it."""
+    rows: list[Row] = [(["<= 0.01"], ["'A'"]), (["<= 0.05"], ["'B'"])]
+    nodes = [table("bands", ["pd"], ["band"], rows, passes=True), expressions("limit", passes=True, most="sales * 0.3")]
+    edges: list[tuple[str, ...]] = [("in", "bands"), ("bands", "limit"), ("limit", "out")]
+    context = {"pd": 0.03, "sales": 1000}
+    straight = compiled(graph(nodes, edges))
+    assert straight._line is not None
+    assert straight.ask(context) == straight._walked(context)
+    alone = compiled(graph([*nodes, expressions("alone", x="1")], edges))
+    assert alone.ask(context) == straight.ask(context) == alone._walked(context)
+    after = compiled(graph([*nodes, expressions("after", x="1")], [*edges, ("out", "after")]))
+    assert after._line is None
+    assert [node.node for node in after.ask(context).trace] == ["bands", "limit", "after"]

@@ -21,6 +21,8 @@ class Event(StrEnum):
     EXPIRED = "expired"
     DECIDED = "decided"
     SHADOWED = "shadowed"
+    STRATEGY_SHADOWED = "strategy_shadowed"
+    REVIEWED = "reviewed"
 
 
 class Attachment(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from credit301.contracts.loader import FILE_NAME
 from credit301.contracts.model import Contract, Feature, Text
 from credit301.derive.dbt import LABELS_MODEL, feature_model_name, staging_name
+from credit301.features.windows.definition import WindowSet
 from credit301.governance.lineage.graph import Layer, Lineage, Node
 from credit301.workspace import Workspace
 
@@ -77,6 +78,22 @@ def add_derived(lineage: Lineage, workspace: Workspace, contract: Contract) -> N
     features = {feature.name: feature for feature in contract.features}
     for feature in contract.features:
         _feature(lineage, workspace, contract, features, feature)
+    if contract.windows is not None:
+        _windows(lineage, WindowSet(workspace.name, contract))
+
+
+def _windows(lineage: Lineage, windows: WindowSet) -> None:
+    """From what the source delivers to its sliding windows, which are counted beside the warehouse."""
+    contract = windows.contract
+    for subject in windows.subjects:
+        for count in subject.counts:
+            for span in windows.spans:
+                name = f"{count.name}_{span}"
+                label = windows.labels[f"{windows.source}:{name}"]
+                served = lineage.add(Node(Layer.FEATURE, contract.name, name), label, contract_file(contract))
+                for column in (count.by, *count.where, contract.time.event_time or ""):
+                    lineage.link(Node(Layer.SOURCE, contract.name, column), served)
+                lineage.link(Node(Layer.SOURCE, contract.name, windows.identity), served, indirect=True)
 
 
 def _staging(lineage: Lineage, contract: Contract) -> None:
