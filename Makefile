@@ -16,7 +16,7 @@ WITH_ENV := $(BIN)/dotenv -f $(ENV_FILE) run --
 endif
 CREDIT301 := $(WITH_ENV) $(BIN)/credit301
 
-.PHONY: help setup demo up down status test test-fast bench lint format docs lock newcomer-safe clean
+.PHONY: help setup demo up down status test test-fast bench faults lint audit format docs lock newcomer-safe clean
 
 help: ## list the targets 列出目标
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -45,12 +45,18 @@ test-fast: setup ## run the tests that start no server 快速测试
 bench: setup ## measure beside peers and floors (ONLY=B1,B2 a few, ONLY=B10 a fresh clone, SIZES=10000 of B5) 性能基准
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(SIZES),--sizes $(SIZES))
 
+faults: setup ## many apply while servers are killed: one decision and one payment each (APPLICATIONS=10000) 故障注入
+	@CREDIT301_FAULT_APPLICATIONS=$(or $(APPLICATIONS),10000) $(BIN)/pytest -s -q tests/e2e/test_killed_servers.py
+
 lint: setup ## check style, types, imports between packages, SQL 静态检查
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/sqlfluff lint --disable-progress-bar dbt_project workspaces
+
+audit: setup ## look every locked package up among known vulnerabilities 依赖漏洞检查
+	@$(BIN)/python scripts/audit.py
 
 format: setup ## format the code 格式化
 	@$(BIN)/ruff check --fix-only --quiet .

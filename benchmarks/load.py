@@ -31,6 +31,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     A ``pair`` sends them to Feast, and the ``columns`` of each answer to MLflow on ``model_port``.
     ``pace``: requests a second, by the clock; each is late by as much as no client was free for it, and its time counts
     from when it was due. 0: each client sends the next one when it has its answer.
+    ``refusable``: whether an answer of 429 is counted instead of being an error.
     """
 
     kind: Literal["bodies", "pair"]
@@ -38,6 +39,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     warm_up: float
     pace: float = 0.0
+    refusable: bool = False
     port: int
     path: str
     bodies: list[str]
@@ -47,11 +49,17 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """Answers a second within the time, and milliseconds that they took."""
+    """Answers a second within the time, and milliseconds that they took; refusals a second and their p99."""
 
     rate: float
     p50: float
     p99: float
+    refused: float = 0.0
+    refused_p99: float = 0.0
+
+
+class RefusedError(BenchmarkError):
+    """The answer was that there is too much to do."""
 
 
 class Connection(asyncio.Protocol):
@@ -93,6 +101,8 @@ class Connection(asyncio.Protocol):
             return
         if status == 200:  # noqa: PLR2004
             self._waiting.set_result(body)
+        elif status == 429:  # noqa: PLR2004
+            self._waiting.set_exception(RefusedError("429"))
         else:
             self._waiting.set_exception(BenchmarkError(f"{status}: {body[:300].decode(errors='replace')}"))
 
@@ -142,6 +152,16 @@ def _pair(load: Load, features: Connection, model: Connection) -> Ask:
     return ask
 
 
+async def _served(ask: Ask, number: int, *, refusable: bool) -> bool:
+    try:
+        await ask(number)
+    except RefusedError:
+        if not refusable:
+            raise
+        return False
+    return True
+
+
 async def run(load: Load) -> Answered:
     """Send ``load``; answers during the warm-up do not count.
 
@@ -151,6 +171,7 @@ async def run(load: Load) -> Answered:
     connections: list[Connection] = []
     numbers = itertools.count()
     taken: list[float] = []
+    refused: list[float] = []
     opened = time.perf_counter()
     begin = opened + load.warm_up
     end = begin + load.seconds
@@ -174,9 +195,9 @@ async def run(load: Load) -> Answered:
         while start < end:
             number = next(numbers)
             start = await due(number)
-            await ask(number)
+            times = taken if await _served(ask, number, refusable=load.refusable) else refused
             if begin <= (done := time.perf_counter()) <= end:
-                taken.append((done - start) * 1000)
+                times.append((done - start) * 1000)
 
     try:
         async with asyncio.timeout(load.warm_up + load.seconds + _GRACE), asyncio.TaskGroup() as clients:
@@ -185,7 +206,13 @@ async def run(load: Load) -> Answered:
     finally:
         for connection in connections:
             connection.close()
-    return Answered(len(taken) / load.seconds, percentile(taken, 0.5), percentile(taken, 0.99))
+    return Answered(
+        rate=len(taken) / load.seconds,
+        p50=percentile(taken, 0.5),
+        p99=percentile(taken, 0.99),
+        refused=len(refused) / load.seconds,
+        refused_p99=percentile(refused, 0.99) if refused else 0.0,
+    )
 
 
 def send(load: Load) -> Answered:

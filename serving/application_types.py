@@ -150,7 +150,6 @@ class ApplicationState(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, found: Application) -> ApplicationState:
         """``found``, as it is answered."""
         details = found.details
-        offered = found.decision is not None and found.decision["outcome"] == "approve"
         return cls(
             application_id=found.id,
             entity=found.entity,
@@ -167,9 +166,9 @@ class ApplicationState(msgspec.Struct, frozen=True, kw_only=True):
             face_verified_at=found.face_verified_at,
             decision_id=found.decision_id if found.decision is not None else None,
             decision=found.decision,
-            offer=Offer(limit=found.limit, annual_rate=found.annual_rate, term_months=details.term_months)
-            if offered
-            else None,
+            offer=None
+            if found.limit is None
+            else Offer(limit=found.limit, annual_rate=found.annual_rate, term_months=details.term_months),
             created_at=found.created_at,
             updated_at=found.updated_at,
             expires_at=found.expires_at,

@@ -7,8 +7,6 @@ import contextlib
 import hashlib
 import logging
 import re
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from http import HTTPStatus
@@ -23,6 +21,7 @@ from credit301.applications.database import ApplicationsBusy, ApplicationsUnavai
 from credit301.applications.desk import ApplicationDesk, CannotDecide
 from credit301.applications.identity import HttpIdentityProvider, Person
 from credit301.applications.records import Application, Details
+from credit301.applications.states import Mode
 from credit301.applications.store import ApplicationStore
 from credit301.applications.verification import IdentityUnavailable, VerificationDesk, Verified
 from credit301.domain.decision import Decision
@@ -37,6 +36,7 @@ from credit301.governance.consent.records import Status
 from credit301.identity.entity_key import normalise
 from credit301.identity.keyed_hash import KeyedHash
 from credit301.model.scorer import NothingKnown
+from credit301.partners.bank import load_banks
 from serving import errors
 from serving.application_types import (
     ApplicationConsent,
@@ -53,12 +53,14 @@ from serving.application_types import (
     create_type,
 )
 from serving.decide import Application as Asked
-from serving.decide import Caller, DecisionFlow
+from serving.decide import Caller
+from serving.endpoint import Endpoint
 from serving.errors import ApiError, Problem
 from serving.features import OnlineStore
 from serving.metrics import Metrics
 from serving.prefill import PrefillReader
 from serving.requests import Reader
+from serving.traces import Decides
 
 if TYPE_CHECKING:
     from credit301.workspace import Workspace
@@ -86,19 +88,6 @@ _NO_KEY = Problem(
         en="Header Idempotency-Key: 8 to 128 letters, digits or . _ : -, a new one for each new application.",
     ),
 )
-Handler = Callable[[Request, str], Awaitable[msgspec.Struct]]
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """One route: what is read (``None``: no body) and answered, and with which status."""
-
-    method: str
-    path: str
-    handler: Handler
-    body: type[msgspec.Struct] | None
-    answer: type[msgspec.Struct]
-    status: int = HTTPStatus.OK
 
 
 class ApplicationApi:
@@ -118,7 +107,7 @@ class ApplicationApi:
         self,
         workspace: Workspace,
         store: OnlineStore,
-        flow: DecisionFlow,
+        flow: Decides,
         consents: ConsentDesk,
         audit: AuditWriter,
         metrics: Metrics,
@@ -128,6 +117,7 @@ class ApplicationApi:
         self._form = workspace.entity
         self._flow = flow
         self._consents = consents
+        self._banks = load_banks(workspace)
         self._metrics = metrics
         self._known = PrefillReader(workspace, store, audit)
         self._named = KeyedHash.from_settings(workspace.settings)
@@ -166,11 +156,12 @@ class ApplicationApi:
         if _KEY.fullmatch(key) is None:
             raise ApiError(_NO_KEY)
         sent: Any = await self._readers[self.create_type].read(request)
+        self._require_mode(caller, sent.mode)
         entity = normalise(self._form, sent.entity)
         details = Details(
             amount=_money(sent.amount), term_months=sent.term_months, product=sent.product, purpose=sent.purpose
         )
-        made = await self._applications().create(
+        made = await self.store().create(
             Tenant(caller),
             entity,
             self._named(entity),
@@ -183,9 +174,9 @@ class ApplicationApi:
 
     async def show(self, request: Request, caller: str) -> ApplicationView:
         """The application with its history."""
-        tenant, number = Tenant(caller), _number(request)
+        tenant, number = Tenant(caller), number_of(request)
         found = await self._acts().current(tenant, number)
-        history = await self._applications().history(tenant, number)
+        history = await self.store().history(tenant, number)
         return ApplicationView(application=ApplicationState.of(found), history=tuple(map(HistoryLine.of, history)))
 
     async def amend(self, request: Request, caller: str) -> ApplicationState:
@@ -195,14 +186,14 @@ class ApplicationApi:
         if "amount" in given:
             given["amount"] = _money(given["amount"])
         changed = await self._acts().amend(
-            Tenant(caller), _number(request), lambda details: msgspec.structs.replace(details, **given)
+            Tenant(caller), number_of(request), lambda details: msgspec.structs.replace(details, **given)
         )
         return ApplicationState.of(changed)
 
     async def consent(self, request: Request, caller: str) -> ApplicationState:
         """Record the enterprise's consent to the caller; one that is valid already is kept."""
         sent: Any = await self._readers[ApplicationConsent].read(request)
-        tenant, number = Tenant(caller), _number(request)
+        tenant, number = Tenant(caller), number_of(request)
         desk = self._acts()
         found = await desk.current(tenant, number)
         desk.require_draft(found)
@@ -217,35 +208,35 @@ class ApplicationApi:
         """Send a code to the applicant's telephone."""
         sent: Any = await self._readers[PhoneStart].read(request)
         person = Person(sent.name, sent.id_number.upper())
-        return _checked(await self._identity().start_phone(Tenant(caller), _number(request), person, sent.phone))
+        return _checked(await self._identity().start_phone(Tenant(caller), number_of(request), person, sent.phone))
 
     async def confirm_phone(self, request: Request, caller: str) -> IdentityCheck:
         """Confirm the code."""
         sent: Any = await self._readers[PhoneConfirmation].read(request)
-        return _checked(await self._identity().confirm_phone(Tenant(caller), _number(request), sent.check, sent.code))
+        return _checked(await self._identity().confirm_phone(Tenant(caller), number_of(request), sent.check, sent.code))
 
     async def face(self, request: Request, caller: str) -> IdentityCheck:
         """Compare a face."""
         sent: Any = await self._readers[FaceCapture].read(request)
         person = Person(sent.name, sent.id_number.upper())
-        return _checked(await self._identity().face(Tenant(caller), _number(request), person, sent.capture))
+        return _checked(await self._identity().face(Tenant(caller), number_of(request), person, sent.capture))
 
     async def prefill(self, request: Request, caller: str) -> PrefillView:
         """What is known already, by the enterprise's consent; the reading is on record."""
-        return await self._known.read(await self._acts().current(Tenant(caller), _number(request)))
+        return await self._known.read(await self._acts().current(Tenant(caller), number_of(request)))
 
     async def submit(self, request: Request, caller: str) -> ApplicationState:
         """Submit and decide; again, it answers what was decided."""
-        return ApplicationState.of(await self._acts().submit(Tenant(caller), _number(request)))
+        return ApplicationState.of(await self._acts().submit(Tenant(caller), number_of(request)))
 
     async def accept(self, request: Request, caller: str) -> ApplicationState:
         """Accept the offer."""
-        return ApplicationState.of(await self._acts().accept(Tenant(caller), _number(request)))
+        return ApplicationState.of(await self._acts().accept(Tenant(caller), number_of(request)))
 
     async def withdraw(self, request: Request, caller: str) -> ApplicationState:
         """Withdraw."""
         sent: Any = await self._readers[ApplicationWithdrawal].read(request)
-        return ApplicationState.of(await self._acts().withdraw(Tenant(caller), _number(request), sent.reason))
+        return ApplicationState.of(await self._acts().withdraw(Tenant(caller), number_of(request), sent.reason))
 
     async def run(self) -> None:
         """Go on with what another process left undecided, until cancelled."""
@@ -261,6 +252,17 @@ class ApplicationApi:
             await self._store.close()
         if self._provider is not None:
             await self._provider.close()
+
+    def _require_mode(self, bank: str, mode: Mode) -> None:
+        joined = self._banks.get(bank)
+        if joined is not None and mode not in joined.modes:
+            agreed = ", ".join(joined.modes)
+            raise Refusal(
+                "mode_not_agreed",
+                Text(zh="该银行未约定此接入方式。", en="This way of joining was not agreed with the bank."),
+                field="mode",
+                hint=Text(zh=f"已约定：{agreed}。", en=f"Agreed: {agreed}."),
+            )
 
     async def _stands(self, found: Application) -> bool:
         given = await asyncio.to_thread(self._consents.show, found.entity, found.tenant)
@@ -297,7 +299,12 @@ class ApplicationApi:
         found = await asyncio.to_thread(decided, self._workspace.paths.audit, str(application.decision_id))
         return None if found is None else msgspec.structs.replace(found, entity=application.entity)
 
-    def _applications(self) -> ApplicationStore:
+    def store(self) -> ApplicationStore:
+        """Where applications are.
+
+        Raises:
+            ApplicationsUnavailable: the settings name no database.
+        """
         # Not before it is asked for: an endpoint that only decides needs no database.
         if self._store is None:
             try:
@@ -308,7 +315,7 @@ class ApplicationApi:
 
     def _acts(self) -> ApplicationDesk:
         if self._desk is None:
-            self._desk = ApplicationDesk(self._applications(), self._decide, self._recorded)
+            self._desk = ApplicationDesk(self.store(), self._decide, self._recorded)
         return self._desk
 
     def _identity(self) -> VerificationDesk:
@@ -317,10 +324,11 @@ class ApplicationApi:
                 self._provider = HttpIdentityProvider.of(self._workspace.settings)
             except ConfigError as error:
                 raise IdentityUnavailable(error.message, hint=error.hint) from error
-        return VerificationDesk(self._acts(), self._applications(), self._provider, self._provider, self._named)
+        return VerificationDesk(self._acts(), self.store(), self._provider, self._provider, self._named)
 
 
-def _number(request: Request) -> UUID:
+def number_of(request: Request) -> UUID:
+    """The number in the address; another form is as unknown as a number that nobody has."""
     try:
         return UUID(request.path_params["application_id"])
     except ValueError as error:

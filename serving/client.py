@@ -7,10 +7,10 @@ from typing import Any
 
 import httpx
 
-from credit301.errors import ModelError, NotFound, SourceError
+from credit301.errors import ConfigError, ModelError, NotFound, SourceError
 from credit301.settings import Profile
 from credit301.workspace import Workspace
-from serving.auth import HEADER
+from serving.auth import DIGEST, HEADER
 
 
 def ask(workspace: Workspace, entity: str, amount: str, term: int, port: int) -> dict[str, Any]:
@@ -40,6 +40,11 @@ def _post(workspace: Workspace, port: int, path: str, body: dict[str, Any], enti
     embedded = settings.profile is Profile.EMBEDDED
     # The first key of several, without its name, is as good as any: it is this platform's own.
     key = settings.secret("api_key") if embedded else settings.secret("api_keys").split(",")[0].partition(":")[2]
+    if key.startswith(DIGEST):
+        raise ConfigError(
+            "The first key of CREDIT301_API_KEYS is a digest, which nobody can ask with.",
+            hint="Put a client of this platform's own, with its key, first.",
+        )
     address = f"http://{settings.host}:{port}/v1/{path}"
     body = {workspace.entity.key: entity, **body}
     try:

@@ -65,12 +65,12 @@ _LATER = Text(
     en="Try again shortly; if it goes on, tell whoever runs the platform.",
 )
 
-UNAUTHORISED = Problem(
-    401,
-    "unauthorised",
-    Text(zh="缺少或无效的接口密钥。", en="The API key is missing or not valid."),
-    hint=Text(zh="在请求头 X-API-Key 中提供密钥。", en="Send a key in the header X-API-Key."),
-    headers={"WWW-Authenticate": "ApiKey"},
+BODY_TOO_SLOW = Problem(
+    408,
+    "body_too_slow",
+    Text(zh="请求体未在规定时间内到达。", en="The body did not arrive in time."),
+    hint=_LATER,
+    headers={"Connection": "close"},
 )
 NO_MODEL = Problem(
     503,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from itertools import count
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -16,6 +17,21 @@ MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS = (0.00005, 0.0001, 0.0002, 0.0004, 0.0008, 0.0015, 0.003, 0.006, 0.0125, 0.025, 0.05, 0.1, 0.5, 2.0)
 _DAYS = (1, 7, 31, 62, 92, 183, 366, 731)
 STAGES = ("features", "scoring", "policy", "reasons", "total")
+
+
+class LaneMetrics:
+    """What is counted at the door to one kind of work."""
+
+    def __init__(self, lane: str, running: Gauge, waiting: Gauge, shed: Counter, waited: Histogram) -> None:
+        self._shed = shed
+        self._lane = lane
+        self.running = running.labels(lane).set
+        self.waiting = waiting.labels(lane).set
+        self.waited = waited.labels(lane).observe
+
+    def shed(self, reason: str) -> None:
+        """Count a request that was refused: ``queue`` or ``deadline``."""
+        self._shed.labels(self._lane, reason).inc()
 
 
 AGES_EVERY = 16
@@ -108,8 +124,35 @@ class Metrics:
             ["alias", "outcome"],
             registry=self.registry,
         )
+        gauge = partial(Gauge, labelnames=["lane"], registry=self.registry, multiprocess_mode="livesum")
+        self._running = gauge("credit301_requests_running", "Requests that are worked on, by lane.")
+        self._waiting = gauge("credit301_requests_waiting", "Requests that wait for a place, by lane.")
+        self._shed = Counter(
+            "credit301_requests_shed",
+            "Requests refused for overload, by lane and reason.",
+            ["lane", "reason"],
+            registry=self.registry,
+        )
+        self._waited = Histogram(
+            "credit301_request_wait_seconds",
+            "Time that requests waited for a place, by lane; those that did not wait are not counted.",
+            ["lane"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._limited = Counter(
+            "credit301_requests_limited", "Requests above a client's rate.", ["client"], registry=self.registry
+        )
         self._current: dict[str, tuple[str, str, str]] = {}
         self._counted = count()
+
+    def lane(self, name: str) -> LaneMetrics:
+        """What is counted at the door called ``name``."""
+        return LaneMetrics(name, self._running, self._waiting, self._shed, self._waited)
+
+    def limited(self, client: str) -> None:
+        """Count a request of ``client`` above its rate."""
+        self._limited.labels(client).inc()
 
     def decided(self, decision: Decision) -> None:
         """Count a decision and the times of its stages."""

@@ -9,19 +9,19 @@ from typing import Any
 import msgspec
 
 from credit301.domain.decision import Decision
-from serving import auth, errors, openapi_applications
-from serving.applications import Endpoint
+from serving import errors, openapi_access, openapi_applications, openapi_partners, refusals
+from serving import openapi_parts as parts
+from serving.access import token_api
 from serving.consents import ConsentList, ConsentState
+from serving.endpoint import Endpoint
 from serving.errors import ErrorBody
 from serving.events import EventReceipt
 from serving.requests import LARGEST_BODY
 from serving.status import Health, ModelStatus, Readiness
 
 Json = dict[str, Any]
-_TEMPLATE = "#/components/schemas/{name}"
 _DECISION = "DecisionRequest"
 _APPLICATION = "ApplicationRequest"
-_KEYED: list[Json] = [{"apiKey": []}]
 
 
 def document(
@@ -31,6 +31,8 @@ def document(
     consents: Sequence[type[msgspec.Struct]],
     events: Mapping[str, type[msgspec.Struct]] | None = None,
     applications: Sequence[Endpoint] = (),
+    *,
+    banks: bool = False,
 ) -> Json:
     """The document of this service.
 
@@ -41,14 +43,15 @@ def document(
         consents: the structs of a grant, a withdrawal and a query of consent.
         events: the struct of some events, by path.
         applications: the routes of applications.
+        banks: whether messages of banks are taken.
     """
     posted = events or {}
     structs = [kind for endpoint in applications for kind in (endpoint.body, endpoint.answer) if kind is not None]
     types = (
         application, Decision, *consents, ConsentState, ConsentList, *posted.values(), EventReceipt, *structs,
-        ErrorBody, ModelStatus, Health, Readiness,
+        ErrorBody, ModelStatus, Health, Readiness, *openapi_access.TYPES, *(openapi_partners.TYPES if banks else ()),
     )  # fmt: skip
-    _, components = msgspec.json.schema_components(types, ref_template=_TEMPLATE)
+    _, components = msgspec.json.schema_components(types, ref_template=parts.TEMPLATE)
     # A Decimal is read from a number as well as from a text, which msgspec's schema does not say.
     for name in {_DECISION, _APPLICATION} & components.keys():
         properties = components[name]["properties"]
@@ -69,42 +72,55 @@ def document(
             {"name": "decisions", "description": "决策 / decisions"},
             {"name": "consents", "description": "授权 / consents"},
             {"name": "applications", "description": "申请 / applications"},
+            {"name": "banks", "description": "银行报文 / messages of banks"},
             {"name": "events", "description": "行为事件 / events"},
+            {"name": "access", "description": "令牌 / tokens"},
             {"name": "operations", "description": "运行状态 / operations"},
         ],
-        "paths": {
-            "/v1/decisions": {"post": _decisions(components)},
-            "/v1/consents": {"post": _grant(components)},
-            "/v1/consents/withdrawals": {"post": _withdraw(components)},
-            "/v1/consents/queries": {"post": _query(components)},
-            **{path: {"post": _post_events(components, kind.__name__)} for path, kind in posted.items()},
-            **_applications(components, applications),
-            "/v1/model": {"get": _model()},
-            "/healthz": {"get": _operation("health", "进程是否存活", "Whether the process is alive", Health, ())},
-            "/readyz": {"get": _ready()},
-            "/metrics": {"get": _metrics()},
-        },
+        "paths": _secured(
+            {
+                "/v1/decisions": {"post": _decisions(components)},
+                "/v1/consents": {"post": _grant(components)},
+                "/v1/consents/withdrawals": {"post": _withdraw(components)},
+                "/v1/consents/queries": {"post": _query(components)},
+                **{path: {"post": _post_events(components, kind.__name__)} for path, kind in posted.items()},
+                **_applications(components, applications),
+                **(openapi_partners.paths() if banks else {}),
+                "/v1/model": {"get": _model()},
+                "/healthz": {
+                    "get": parts.operation("health", "进程是否存活", "Whether the process is alive", Health, ())
+                },
+                "/readyz": {"get": _ready()},
+                "/metrics": {"get": _metrics()},
+                token_api.PATH: {"post": openapi_access.token()},
+                token_api.JWKS_PATH: {"get": openapi_access.jwks()},
+            }
+        ),
         "components": {
             "schemas": components,
-            "securitySchemes": {
-                "apiKey": {
-                    "type": "apiKey",
-                    "in": "header",
-                    "name": auth.HEADER,
-                    "description": "接口密钥 / API key",
-                }
-            },
+            "securitySchemes": openapi_access.schemes(),
         },
     }
 
 
+def _secured(paths: Json) -> Json:
+    """``paths``, each operation with the scope that its route asks for and the refusals that follow from it."""
+    for path, item in paths.items():
+        for method, operation in item.items():
+            operation["security"] = openapi_access.security(method.upper(), path)
+            if operation["security"]:
+                missing = [status for status in openapi_access.REFUSALS if str(status) not in operation["responses"]]
+                operation["responses"] |= parts.problems(missing)
+    return paths
+
+
 def _decisions(components: Json) -> Json:
-    operation = _operation(
+    operation = parts.operation(
         "decide",
         "对一笔授信申请作出决策",
         "Decide on one request for credit",
         Decision,
-        (400, 401, 403, 404, 413, 422, 503),
+        (400, 401, 403, 404, 408, 413, 422, 429, 503),
         tag="decisions",
         described=(
             "须先登记企业对调用方的授权（/v1/consents）；每次查询都留有审计记录。"
@@ -115,6 +131,7 @@ def _decisions(components: Json) -> Json:
             "A source without data is listed as such and is not held against the enterprise."
         ),
     )
+    operation["parameters"] = [openapi_access.deadline()]
     _takes(operation, components, _DECISION, "一笔申请 / one application")
     for status, problem in _EXAMPLES.items():
         content = operation["responses"][str(status)]["content"]["application/json"]
@@ -123,12 +140,12 @@ def _decisions(components: Json) -> Json:
 
 
 def _grant(components: Json) -> Json:
-    operation = _operation(
+    operation = parts.operation(
         "grantConsent",
         "登记企业对调用方的授权",
         "Record a consent that an enterprise has given to the caller",
         ConsentState,
-        (400, 401, 413, 422, 503),
+        (400, 408, 413, 422, 503),
         tag="consents",
     )
     operation["responses"] = {"201": operation["responses"].pop("200"), **operation["responses"]}
@@ -136,36 +153,36 @@ def _grant(components: Json) -> Json:
 
 
 def _withdraw(components: Json) -> Json:
-    operation = _operation(
+    operation = parts.operation(
         "withdrawConsent",
         "撤回授权，自下一次查询起生效",
         "Withdraw a consent; the next decision no longer reads by it",
         ConsentState,
-        (400, 401, 413, 422, 503),
+        (400, 408, 413, 422, 503),
         tag="consents",
     )
     return _takes(operation, components, "ConsentWithdrawal", "一次撤回 / one withdrawal")
 
 
 def _query(components: Json) -> Json:
-    operation = _operation(
+    operation = parts.operation(
         "listConsents",
         "列出企业对调用方的全部授权",
         "List every consent that an enterprise has given to the caller",
         ConsentList,
-        (400, 401, 413, 422, 503),
+        (400, 408, 413, 422, 503),
         tag="consents",
     )
     return _takes(operation, components, "ConsentQuery", "一家企业 / one enterprise")
 
 
 def _post_events(components: Json, name: str) -> Json:
-    operation = _operation(
+    operation = parts.operation(
         f"post{name}",
         "提交刚刚发生的事件，计入滑动窗口",
         "Post events as they happen; they are counted in the sliding windows",
         EventReceipt,
-        (400, 401, 413, 422, 503),
+        (400, 408, 413, 422, 503),
         tag="events",
         described=(
             "事件先落盘、后计数；同一事件编号重复提交不会重复计数，未得到应答时请原样重发。\n\n"
@@ -181,9 +198,8 @@ def _applications(components: Json, endpoints: Sequence[Endpoint]) -> Json:
     for endpoint in endpoints:
         name, does = openapi_applications.said(endpoint)
         problems = openapi_applications.problems_of(endpoint)
-        operation = _operation(name, does.zh, does.en, endpoint.answer, problems, tag="applications")
+        operation = parts.operation(name, does.zh, does.en, endpoint.answer, problems, tag="applications")
         operation["parameters"] = openapi_applications.parameters(endpoint)
-        operation["security"] = _KEYED
         if endpoint.status != HTTPStatus.OK:
             operation["responses"] = {
                 str(int(endpoint.status)): operation["responses"].pop("200"),
@@ -196,14 +212,13 @@ def _applications(components: Json, endpoints: Sequence[Endpoint]) -> Json:
 
 
 def _takes(operation: Json, components: Json, name: str, summary: str) -> Json:
-    """``operation`` behind the key, with the struct ``name`` as its body and one example made of the fields' own."""
+    """``operation`` with the struct ``name`` as its body and one example made of the fields' own."""
     example = {field: schema["examples"][0] for field, schema in components[name]["properties"].items()}
-    operation["security"] = _KEYED
     operation["requestBody"] = {
         "required": True,
         "content": {
             "application/json": {
-                "schema": {"$ref": _TEMPLATE.format(name=name)},
+                "schema": {"$ref": parts.TEMPLATE.format(name=name)},
                 "examples": {"default": {"summary": summary, "value": example}},
             }
         },
@@ -212,75 +227,27 @@ def _takes(operation: Json, components: Json, name: str, summary: str) -> Json:
 
 
 def _model() -> Json:
-    operation = _operation(
-        "model", "当前使用的模型", "The model in use, since when, and its metrics", ModelStatus, (401,)
-    )
-    operation["security"] = _KEYED
-    return operation
+    return parts.operation("model", "当前使用的模型", "The model in use, since when, and its metrics", ModelStatus, ())
 
 
 def _ready() -> Json:
-    operation = _operation("ready", "能否作出决策", "Whether it can decide: which part is not ready", Readiness, ())
+    operation = parts.operation(
+        "ready", "能否作出决策", "Whether it can decide: which part is not ready", Readiness, ()
+    )
     operation["responses"]["503"] = {
         "description": "尚未就绪 / not ready",
-        "content": _content(Readiness),
+        "content": parts.content(Readiness),
     }
     return operation
 
 
 def _metrics() -> Json:
-    operation = _operation("metrics", "Prometheus 指标", "Metrics for Prometheus", None, ())
+    operation = parts.operation("metrics", "Prometheus 指标", "Metrics for Prometheus", None, ())
     operation["responses"]["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}}
     return operation
 
 
-_MEANING = {
-    400: "请求体不是有效的 JSON / the body is not JSON",
-    401: "缺少或无效的接口密钥 / no valid API key",
-    403: "企业未授权查询所需数据源 / the enterprise has not consented to what is needed",
-    404: "没有该企业的数据 / no data on this enterprise",
-    409: "当前状态不允许，或正被其他请求处理 / not possible in this state, or another request is at it",
-    413: "请求体过大 / the body is too large",
-    422: "字段缺失或不正确 / a field is missing or wrong",
-    429: "请求过多 / too many requests",
-    503: "暂无模型、特征库或审计记录不可用 / no model, or the feature store or the audit trail is down",
-}
-
-
-_EXAMPLES = {401: errors.UNAUTHORISED, 413: errors.too_large(LARGEST_BODY), 503: errors.STORE_DOWN}
-
-
-def _operation(
-    name: str,
-    zh: str,
-    en: str,
-    answer: type[msgspec.Struct] | None,
-    problems: Sequence[int],
-    *,
-    tag: str = "operations",
-    described: str = "",
-) -> Json:
-    responses: Json = {"200": {"description": f"{zh} / {en}"}}
-    if answer is not None:
-        responses["200"]["content"] = _content(answer)
-    for status in problems:
-        responses[str(status)] = {"description": _MEANING[status], "content": _content(ErrorBody)}
-        if status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}:
-            retry = {"description": "秒 / seconds", "schema": {"type": "string"}}
-            responses[str(status)]["headers"] = {"Retry-After": retry}
-    operation: Json = {
-        "operationId": name,
-        "tags": [tag],
-        "summary": f"{zh} / {en}",
-        "responses": responses,
-    }
-    if described:
-        operation["description"] = described
-    return operation
-
-
-def _content(answer: type[msgspec.Struct]) -> Json:
-    return {"application/json": {"schema": {"$ref": _TEMPLATE.format(name=answer.__name__)}}}
+_EXAMPLES = {401: refusals.UNAUTHORISED, 413: errors.too_large(LARGEST_BODY), 503: errors.STORE_DOWN}
 
 
 def for_page(node: Any) -> Any:

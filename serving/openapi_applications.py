@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from credit301.domain.text import Text
-from serving.applications import IDEMPOTENCY_KEY, ONE, PLACE, Endpoint
+from serving.applications import IDEMPOTENCY_KEY, ONE, PLACE
+from serving.endpoint import Endpoint
+from serving.reviews import REVIEWS
 
 Json = dict[str, Any]
 _SAID = {
@@ -35,6 +37,13 @@ _SAID = {
         Text(zh="提交并即时决策；重复提交返回同一结果", en="Submit and decide; again, it answers the same"),
     ),
     ("POST", f"{ONE}/accept"): ("acceptOffer", Text(zh="接受授信方案", en="Accept the offer")),
+    ("GET", f"{ONE}/explanation"): (
+        "explainDecision",
+        Text(zh="说明决策的原因与所用数据", en="Why it was decided so, and from which data"),
+    ),
+    ("POST", f"{ONE}/review"): ("askForReview", Text(zh="被拒绝后申请人工复核", en="Ask for a review by a person")),
+    ("GET", REVIEWS): ("listReviews", Text(zh="列出等待人工复核的申请", en="Applications that wait for a person")),
+    ("POST", f"{REVIEWS}/{{application_id}}"): ("concludeReview", Text(zh="作出复核结论", en="Conclude a review")),
     ("POST", f"{ONE}/withdraw"): ("withdrawApplication", Text(zh="撤回申请", en="Withdraw the application")),
 }
 _READS_DATA = {f"{ONE}/submit", f"{ONE}/prefill"}
@@ -42,11 +51,11 @@ _READS_DATA = {f"{ONE}/submit", f"{ONE}/prefill"}
 
 def problems_of(endpoint: Endpoint) -> Sequence[int]:
     """Statuses other than success that the endpoint may answer with."""
-    found = {401, 409, 429, 503}
-    if endpoint.path != PLACE:
+    found = {409, 503}
+    if "{" in endpoint.path:
         found.add(404)
     if endpoint.body is not None:
-        found |= {400, 413, 422}
+        found |= {400, 408, 413, 422}
     if endpoint.path in _READS_DATA:
         found |= {403, 422}
     return sorted(found)
@@ -58,6 +67,8 @@ def parameters(endpoint: Endpoint) -> list[Json]:
         schema = {"type": "string", "pattern": "^[A-Za-z0-9._:-]{8,128}$"}
         described = "每个新申请一个；重复发送不会重复创建 / a new one for each new application; repeats create nothing"
         return [{"name": IDEMPOTENCY_KEY, "in": "header", "required": True, "description": described, "schema": schema}]
+    if "{" not in endpoint.path:
+        return []
     return [
         {
             "name": "application_id",

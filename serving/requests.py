@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from decimal import Decimal
 from typing import Annotated, Any
@@ -11,10 +12,12 @@ from starlette.requests import ClientDisconnect, Request
 
 from credit301.domain.text import Text
 from serving.decide import Application
-from serving.errors import ApiError, Problem, too_large
+from serving.errors import BODY_TOO_SLOW, ApiError, Problem, too_large
 
 LARGEST_BODY = 16 * 1024
+BODY_SECONDS = 10.0
 _FIELD = re.compile(r"(?:field |at )`\$?\.?([^`]+)`")
+_SENT = re.compile(r" (?:'.*'|\".*\"|[-+\d.eE]+)$", re.DOTALL)
 _WANTED = {
     "amount": Text(zh='申请金额，以元为单位，例如 "200000.00" 或 200000。', en='Yuan, such as "200000.00" or 200000.'),
     "term_months": Text(zh="期限（月），整数，例如 12。", en="Months, a whole number such as 12."),
@@ -92,7 +95,10 @@ class Reader:
         Raises:
             ApiError: the body is too large (413), is not JSON (400), or a field is missing, unknown or wrong (422).
         """
-        body = await read_body(request)
+        return self.decode(await read_body(request))
+
+    def decode(self, body: bytes) -> Any:
+        """The struct in ``body``; raises as :meth:`read`."""
         try:
             return self._decoder.decode(body)
         except msgspec.ValidationError as error:
@@ -127,7 +133,8 @@ class Reader:
                 hint=Text(zh=f"允许的字段：{listed}。", en=f"Allowed fields: {listed}."),
             )
         elif field in names:
-            reason = message.partition(" - at ")[0].replace("`", "")
+            # What was sent is not repeated here either: of a value that is not allowed, msgspec tells which it was.
+            reason = _SENT.sub("", message.partition(" - at ")[0]).replace("`", "")
             text = Text(zh=f"字段 {field} 的类型或取值不正确。", en=f"The field {field} is not right: {reason}.")
             code = "invalid_field"
         else:
@@ -145,7 +152,7 @@ async def read_body(request: Request) -> bytes:
     """The body of ``request``.
 
     Raises:
-        ApiError: it is larger than ``LARGEST_BODY`` bytes; it is not read further then.
+        ApiError: it is larger than ``LARGEST_BODY`` bytes, or takes too long; it is not read further then.
     """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > LARGEST_BODY:
@@ -153,11 +160,14 @@ async def read_body(request: Request) -> bytes:
     chunks: list[bytes] = []
     size = 0
     try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > LARGEST_BODY:
-                raise ApiError(too_large(LARGEST_BODY))
-            chunks.append(chunk)
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > LARGEST_BODY:
+                    raise ApiError(too_large(LARGEST_BODY))
+                chunks.append(chunk)
+    except TimeoutError as error:
+        raise ApiError(BODY_TOO_SLOW) from error
     except ClientDisconnect as error:
         gone = Text(zh="客户端已断开。", en="The client went away.")
         raise ApiError(Problem(400, "client_disconnected", gone)) from error

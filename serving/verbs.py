@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 def serve(
     workspace: Workspace,
     port: Annotated[int | None, typer.Option(help="Port; the setting serving_port by default. 端口。")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes. 进程数。")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; the setting serving_workers by default. 进程数。")
+    ] = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Decide with this bundle instead of the champion. 使用指定模型包。")
     ] = None,
@@ -28,8 +30,9 @@ def serve(
     from serving.server import run
 
     settings = workspace.settings
-    console.say(f"decisions: http://{settings.host}:{port or settings.serving_port}/docs")
-    run(workspace, port=port or settings.serving_port, workers=workers, bundle=bundle)
+    scheme = "https" if settings.tls_certificate else "http"
+    console.say(f"decisions: {scheme}://{settings.host}:{port or settings.serving_port}/docs")
+    run(workspace, port=port or settings.serving_port, workers=workers or settings.serving_workers, bundle=bundle)
 
 
 def decide(

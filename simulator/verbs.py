@@ -201,3 +201,37 @@ def identity_provider(
     address = port or settings.identity_port
     console.say(f"identity provider on http://{settings.host}:{address}")
     uvicorn.run(provider.app(), host=settings.host, port=address, log_level="warning", timeout_graceful_shutdown=2)
+
+
+def bank(
+    workspace: Workspace,
+    name: Annotated[str, typer.Argument(help="A bank of the workspace, for example demo. 银行名称。")] = "demo",
+    port: Annotated[int, typer.Option(help="Port; 0 takes the configured one. 端口，0 为默认。", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Of its lots. 随机种子。")] = 301,
+    perfect: Annotated[bool, typer.Option("--perfect", help="Answer at once and never fail. 无延迟、无失败。")] = False,
+) -> None:
+    """Be one of the simulated banks, until interrupted (启动模拟银行).
+
+    Raises:
+        NotFound: the workspace has no such bank.
+    """
+    import uvicorn
+
+    from credit301 import console
+    from credit301.partners.bank import find_bank, simulated_port
+    from credit301.partners.keys import platform_ring, simulated_key
+    from simulator.bank import Habits, SimulatedBank
+
+    settings, described = workspace.settings, find_bank(workspace, name)
+    made = SimulatedBank(
+        name=name,
+        key=simulated_key(workspace, described),
+        platform=platform_ring(workspace),
+        inbox=f"{settings.public_address()}/v1/partners/messages",
+        token=settings.secret("bank_control_token"),
+        habits=Habits.perfect() if perfect else Habits(),
+        seed=seed,
+    )
+    address = port or simulated_port(workspace, described)
+    console.say(f"{described.title.zh} {described.title.en}: http://{settings.host}:{address}")
+    uvicorn.run(made.app(), host=settings.host, port=address, log_level="warning", timeout_graceful_shutdown=2)

@@ -33,6 +33,13 @@ class Warehouse(StrEnum):
     SPARK = "spark"
 
 
+class LogFormat(StrEnum):
+    """How servers write their logs: for people, or for machines."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 class Settings(BaseSettings):
     """Settings of a run, read from ``CREDIT301_*`` variables and a ``.env`` file beside the project.
 
@@ -57,12 +64,41 @@ class Settings(BaseSettings):
     postgres_port: int = 8307
     supervisor_port: int = 8308
     identity_port: int = 8309
+    bank_platform_port: int = 8310
+    bank_standard_port: int = 8311
+    relay_port: int = 8312
+
+    public_url: str = Field(default="", description="address by which clients reach the API; the issuer of its tokens")
+    serving_workers: int = Field(default=1, ge=1, description="processes of the API; two or more are replaced in turn")
+    serving_at_once: int = Field(default=16, ge=1, description="decisions that a worker of the API makes at once")
+    serving_wait_ms: int = Field(default=50, ge=1, description="longest expected wait for a decision before refusals")
+
+    log_format: LogFormat = Field(default=LogFormat.TEXT, description="text, or json: one object a line")
 
     redis_url: str = ""
     postgres_url: str = ""
     mlflow_url: str = ""
     exchange_url: str = ""
     identity_url: str = ""
+
+    tls_certificate: Path | None = Field(
+        default=None, description="PEM chain of the decision endpoint; unset means that it speaks plain HTTP"
+    )
+    tls_key: Path | None = Field(default=None, description="PEM private key of tls_certificate")
+    tls_client_ca: Path | None = Field(
+        default=None, description="PEM authorities of clients; set, nobody connects without a certificate of theirs"
+    )
+
+    signing_key_file: Path | None = Field(
+        default=None, description="PEM of the key that messages to banks are signed with; its name is the key's id"
+    )
+    partner_certificate: Path | None = Field(
+        default=None, description="PEM chain by which banks with mutual TLS know the platform"
+    )
+    partner_certificate_key: Path | None = Field(default=None, description="PEM private key of partner_certificate")
+    partner_ca: Path | None = Field(
+        default=None, description="PEM authorities of banks' servers; unset means those of the machine"
+    )
 
     threads: int = Field(default=0, description="threads of the warehouse and of training; 0 means all cores")
     warehouse: Warehouse | None = Field(
@@ -125,6 +161,10 @@ class Settings(BaseSettings):
         return self._address(
             "redis_url", lambda: f"redis://:{self.secret('redis_password')}@{self.host}:{self.redis_port}/0"
         )
+
+    def public_address(self) -> str:
+        """Address by which clients reach the API: the setting, or that of this machine."""
+        return self.public_url.rstrip("/") or f"http://{self.host}:{self.serving_port}"
 
     def mlflow_address(self) -> str:
         """URL of the MLflow tracking server and registry."""

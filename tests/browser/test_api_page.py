@@ -58,9 +58,10 @@ def test_a_decision_can_be_tried_from_the_page_without_the_internet(served: tupl
         page.screenshot(path=tmp_path / "page.png", full_page=True)
 
         page.get_by_role("button", name="Authorize").first.click()
-        page.locator(".auth-container input").fill(key)
-        page.locator(".auth-container button[type=submit]").click()
-        page.get_by_role("button", name="Close").click()
+        by_key = page.locator(".auth-container").filter(has=page.get_by_text("apiKey", exact=False)).first
+        by_key.locator("input").first.fill(key)
+        by_key.locator("button[type=submit]").click()
+        page.get_by_role("button", name="Close").first.click()
         page.locator("#operations-decisions-decide").get_by_role("button").first.click()
         page.get_by_role("button", name="Execute").click()
         answer = page.locator(".live-responses-table")

@@ -82,7 +82,9 @@ def running(production: Production) -> Iterator[Production]:
         production.make("down")
 
 
-@pytest.mark.parametrize("variable", ["CREDIT301_API_KEYS", "CREDIT301_REDIS_URL", "CREDIT301_AIRFLOW_PASSWORD"])
+@pytest.mark.parametrize(
+    "variable", ["CREDIT301_API_KEYS", "CREDIT301_TOKEN_KEYS", "CREDIT301_REDIS_URL", "CREDIT301_AIRFLOW_PASSWORD"]
+)
 def test_it_refuses_to_start_without_a_variable_and_names_it(
     production: Production, tmp_path: Path, variable: str
 ) -> None:

@@ -73,6 +73,7 @@ def test_the_numbers_are_those_of_a_single_decision(built: Workspace) -> None:
     for entity, values in ((SOUND, GOOD), (WEAK, BAD)):
         judged = loaded.judge(find(built), [values[key] for key in loaded.plan.keys], Decimal(200_000), 12)
         row = rows[entity]
+        assert judged.score is not None
         assert row["probability"] == judged.score.probability
         assert (row["limit"], row["annual_rate"]) == (judged.verdict.limit, judged.verdict.annual_rate)
         assert row["reasons_zh"] == [reason.text.zh for reason in judged.reasons]

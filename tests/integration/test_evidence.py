@@ -141,6 +141,7 @@ def test_evidence_forged_with_the_key_still_does_not_come_out_the_same(decided: 
     """Whoever has the key can write a record that the chain vouches for; what the model says is not theirs to choose."""
     record = find.by_number(decided.trail, decided.number(0))
     evidence, _ = find.of(decided.trail, record)
+    assert evidence.decision.probability is not None
     better = msgspec.structs.replace(evidence.decision, probability=evidence.decision.probability / 2)
     forged = msgspec.json.encode(msgspec.structs.replace(evidence, decision=better))
     entry = msgspec.structs.replace(record.entry, decision="forged", attached=None)

@@ -326,7 +326,11 @@ def test_the_schema_fuzzer_finds_no_server_error_and_no_answer_beside_the_schema
 
     document = api.get("/openapi.json").json()
     # Applications need a database; they are asked the same in test_applications_http.
-    document["paths"] = {path: item for path, item in document["paths"].items() if "/applications" not in path}
+    document["paths"] = {
+        path: item
+        for path, item in document["paths"].items()
+        if not path.startswith(("/v1/applications", "/v1/reviews"))
+    }
     schema = schemathesis.openapi.from_dict(document)
     key = workspace.settings.secret("api_key")
     seen: set[int] = set()

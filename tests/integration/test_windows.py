@@ -276,7 +276,18 @@ def test_a_line_cut_off_by_a_crash_is_no_event(city: Workspace, redis: Any) -> N
             "by: device_key, where: {kind",
             r"contract\.yaml:\d+: .*'kind' is not a",
         ),
-        ("name: device_logins,", "name: device_submissions,", r"contract\.yaml:\d+: .*two counts have the same name"),
+        (
+            "name: device_logins,",
+            "name: device_submissions,",
+            r"contract\.yaml:\d+: .*'device_submissions' is declared",
+        ),
+        ("aggregation: recent_count, by: device_key", "aggregation: recent_count", r"contract\.yaml:\d+: .*by"),
+        (
+            "  - property: windows\n    value:\n      spans: [10m, 1h, 24h, 7d]\n",
+            "",
+            r"contract\.yaml:\d+: .*needs the property windows",
+        ),
+        ("name: edit_count_3m_sum", "name: device_logins_1h", r"contract\.yaml:\d+: .*is the name of a feature"),
     ],
 )
 def test_a_declaration_that_cannot_be_is_refused_with_its_line(
@@ -291,3 +302,35 @@ def test_a_declaration_that_cannot_be_is_refused_with_its_line(
     (folder / "contract.yaml").write_text(text.replace(was, is_now, 1), encoding="utf-8")
     with pytest.raises(ContractError, match=said):
         load_contract(folder)
+
+
+def test_what_is_counted_stands_among_the_features_and_older_releases_load_as_they_were() -> None:
+    from credit301.contracts.loader import load_contract
+
+    folder = WUHAN / "sources" / "platform_event"
+    now, released = load_contract(folder), load_contract(folder, folder / "released" / "contract-1.1.0.yaml")
+    assert now.windows == released.windows
+    assert now.windows is not None
+    assert "counts:" in (folder / "released" / "contract-1.1.0.yaml").read_text(encoding="utf-8")
+    # A window is no column of the mart.
+    assert {count.name for count in now.windows.counts}.isdisjoint(feature.name for feature in now.features)
+
+
+def test_a_window_has_a_definition_and_a_lineage_as_a_feature_has() -> None:
+    from credit301.derive.dictionary import window_definition
+    from credit301.governance.lineage.from_contracts import contract_lineage
+    from credit301.governance.lineage.graph import Layer, Node
+
+    workspace = Workspace.load(WUHAN)
+    contract = workspace.source("platform_event")
+    assert contract.windows is not None
+    by_device = next(count for count in contract.windows.counts if count.name == "device_submissions")
+    said = window_definition(contract, by_device)
+    assert (said.zh, said.en) == (
+        "同一设备标识的事件数，条件：事件类型 = submission",
+        "number of events with the same keyed hash of the device, where kind of event = submission",
+    )
+    lineage = contract_lineage(workspace)
+    window = Node(Layer.FEATURE, "platform_event", "device_submissions_1h")
+    names = {node.column for node in lineage.upstream([window])}
+    assert {"device_key", "event_kind", "event_time"} <= names

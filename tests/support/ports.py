@@ -16,6 +16,9 @@ NAMES = (
     "postgres_port",
     "supervisor_port",
     "identity_port",
+    "bank_platform_port",
+    "bank_standard_port",
+    "relay_port",
 )
 # Below the range that systems take the near end of outgoing connections from: nothing takes the port between two uses.
 RANGE = range(20_000, 32_000)

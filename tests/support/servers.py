@@ -17,17 +17,18 @@ from starlette.routing import Route
 
 
 @contextmanager
-def running(app: Starlette) -> Iterator[str]:
-    """``app`` behind uvicorn on a free port of this machine; gives its address."""
+def running(app: Starlette, **options: Any) -> Iterator[str]:
+    """``app`` behind uvicorn (with its ``options``, say for TLS) on a free port of this machine; gives its address."""
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_level="warning", loop="uvloop", http="httptools", access_log=False
+        app, host="127.0.0.1", port=0, log_level="warning", loop="uvloop", http="httptools", access_log=False, **options
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
         until(lambda: server.started, "the server to start")
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        scheme = "https" if config.is_ssl else "http"
+        yield f"{scheme}://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join()

@@ -103,6 +103,9 @@ class Database:
             raise _gone(error) from error
         except (asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError) as error:
             raise _gone(error) from error
+        except asyncpg.InvalidAuthorizationSpecificationError as error:
+            # Another server than ours, or another password: nothing that whoever applies can mend.
+            raise _gone(error) from error
         except (asyncpg.InvalidCatalogNameError, OSError, TimeoutError) as error:
             raise _gone(error) from error
         finally:

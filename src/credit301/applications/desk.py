@@ -155,13 +155,14 @@ class ApplicationDesk:
             return await self._decided_by_another(found, error)
 
     async def accept(self, tenant: Tenant, number: UUID) -> Application:
-        """Accept the offer; again, it changes nothing. On the platform's side the instruction to pay goes with it."""
+        """Accept the offer; again, it changes nothing. The bank is told: by the instruction to pay, or that it may."""
         found = await self.current(tenant, number)
         if found.state in _PAID:
             return found
         causes = [Cause(Event.ACCEPT, Actor.APPLICANT, tenant.name)]
         if found.mode is Mode.STANDARD:
-            return await self._once_more(self._store.change(found, Change(causes)), found, self.accept)
+            told = Change(causes, messages=[(Kind.ACCEPTANCE, _accepted(found))])
+            return await self._once_more(self._store.change(found, told), found, self.accept)
         causes.append(Cause(Event.INSTRUCT_DISBURSEMENT, Actor.PLATFORM, PLATFORM))
         change = Change(causes, messages=[(Kind.DISBURSEMENT_INSTRUCTION, _instruction(found))])
         return await self._once_more(self._store.change(found, change), found, self.accept)
@@ -268,6 +269,16 @@ def _instruction(found: Application) -> dict[str, Any]:
         "decision_id": found.decision_id,
         "entity": found.entity,
         "product": found.details.product,
+        "amount": found.limit,
+        "annual_rate": found.annual_rate,
+        "term_months": found.details.term_months,
+    }
+
+
+def _accepted(found: Application) -> dict[str, Any]:
+    """What the bank that made the offer is told of its acceptance."""
+    return {
+        "application_id": found.id,
         "amount": found.limit,
         "annual_rate": found.annual_rate,
         "term_months": found.details.term_months,

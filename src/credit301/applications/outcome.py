@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -43,7 +44,8 @@ def settled(application: Application, decision: Decision, now: datetime) -> Chan
     if events[-1] is Event.OFFER:
         values["expires_at"] = now + OFFER_LASTS
     waits_for_the_bank = application.mode is Mode.STANDARD and events[-1] is Event.SCORE
-    messages = [(Kind.APPLICATION_PACKAGE, _package(application, decision))] if waits_for_the_bank else []
+    packed = package(application, msgspec.to_builtins(decision))
+    messages = [(Kind.APPLICATION_PACKAGE, packed)] if waits_for_the_bank else []
     return Change(causes, values=values, messages=messages)
 
 
@@ -61,7 +63,7 @@ def _stopped_at(decision: Decision) -> str:
     return next((stage for stage in ("admission", "fraud") if stage in found), "")
 
 
-def _package(application: Application, decision: Decision) -> dict[str, Any]:
+def package(application: Application, decision: Mapping[str, Any]) -> dict[str, Any]:
     """What the bank gets of an application that it decides on itself."""
     return {
         "application_id": application.id,
@@ -70,5 +72,5 @@ def _package(application: Application, decision: Decision) -> dict[str, Any]:
         "consent_id": application.consent_id,
         "phone_verified_at": application.phone_verified_at,
         "face_verified_at": application.face_verified_at,
-        "decision": msgspec.to_builtins(decision),
+        "decision": decision,
     }

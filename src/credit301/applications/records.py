@@ -26,6 +26,7 @@ class Kind(StrEnum):
 
     APPLICATION_PACKAGE = "application_package"
     DISBURSEMENT_INSTRUCTION = "disbursement_instruction"
+    ACCEPTANCE = "acceptance"
     WITHDRAWAL = "withdrawal"
 
 

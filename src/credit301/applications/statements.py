@@ -118,7 +118,7 @@ def _same_message() -> list[sa.ColumnElement[bool]]:
 
 
 def _claim_messages() -> sa.Update:
-    earlier = outbox.alias("earlier")
+    earlier, bank = outbox.alias("earlier"), sa.bindparam("bank", type_=sa.Text)
     waiting = sa.exists().where(
         earlier.c.application_id == outbox.c.application_id,
         earlier.c.number < outbox.c.number,
@@ -129,6 +129,8 @@ def _claim_messages() -> sa.Update:
         sa.select(outbox.c.number)
         .where(
             outbox.c.workspace == _bind(outbox.c.workspace),
+            # Of one bank, for a relay of its own; of all where none is named.
+            sa.or_(bank.is_(None), outbox.c.tenant == bank),
             PENDING,
             outbox.c.next_attempt_at <= sa.bindparam("now", type_=outbox.c.created_at.type),
             ~waiting,
@@ -177,6 +179,20 @@ OVERDUE = Statement(
     )
     .order_by(_A.expires_at)
     .limit(_MOST)
+)
+REFERRED = Statement(
+    sa.select(applications)
+    .where(_mine(), _A.state == sa.literal_column("'referred'"))
+    .order_by(_A.updated_at)
+    .limit(_MOST)
+)
+_BY_A_PERSON = sa.exists().where(steps.c.application_id == _A.id, steps.c.actor == sa.literal_column("'reviewer'"))
+TOUCHES = Statement(
+    sa.select(sa.func.count().label("decided"), sa.func.count().filter(_BY_A_PERSON).label("touched")).where(
+        _A.workspace == _bind(_A.workspace),
+        _A.decision.is_not(None),
+        _A.created_at >= sa.bindparam("since", type_=_A.created_at.type),
+    )
 )
 # It is looked at again as long after the last trial as that was after the submission, within bounds.
 _WAITED = sa.func.least(
@@ -231,6 +247,11 @@ NOT_DELIVERED = Statement(
         last_error=_bind(outbox.c.last_error),
         dead_at=_bind(outbox.c.dead_at),
     )
+)
+WAITING_MESSAGES = Statement(
+    sa.select(outbox.c.tenant, sa.func.count().label("pending"), sa.func.min(outbox.c.created_at).label("oldest"))
+    .where(outbox.c.workspace == _bind(outbox.c.workspace), PENDING)
+    .group_by(outbox.c.tenant)
 )
 MESSAGES = Statement(
     sa.select(outbox)

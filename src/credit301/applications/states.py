@@ -56,7 +56,9 @@ class Event(StrEnum):
     CONFIRM_DISBURSEMENT = "confirm_disbursement"
     REFUSE_DISBURSEMENT = "refuse_disbursement"
     MONITOR = "monitor"
+    REPORT_REPAYMENT = "report_repayment"
     CLOSE = "close"
+    ASK_REVIEW = "ask_review"
     WITHDRAW = "withdraw"
     EXPIRE = "expire"
 
@@ -109,7 +111,7 @@ TITLES: MappingProxyType[State, Text] = MappingProxyType(
         State.EXPIRED: Text(zh="已过期", en="expired"),
     }
 )
-TERMINAL = frozenset({State.CLOSED, State.DECLINED, State.WITHDRAWN, State.EXPIRED})
+TERMINAL = frozenset({State.CLOSED, State.WITHDRAWN, State.EXPIRED})
 DECIDING = (State.SUBMITTED, State.CONSENT_VERIFIED, State.IDENTITY_VERIFIED, State.ADMITTED, State.FRAUD_CLEARED)
 """States between a submission and its decision."""
 WAITING = (State.DRAFT, *DECIDING, State.SCORED, State.REFERRED, State.OFFERED)
@@ -141,7 +143,10 @@ MOVES: tuple[Move, ...] = (
     *_rows(_E.OFFER, [_S.SCORED], _S.OFFERED, _A.PLATFORM, modes=_PLATFORM),
     *_rows(_E.OFFER, [_S.SCORED], _S.OFFERED, _A.BANK, modes=_STANDARD),
     *_rows(_E.REFER, [_S.IDENTITY_VERIFIED, _S.ADMITTED, _S.SCORED], _S.REFERRED, _A.PLATFORM),
-    *_rows(_E.OFFER, [_S.REFERRED], _S.OFFERED, _A.REVIEWER),
+    # Of an automatic decline, once: see :mod:`credit301.applications.review`.
+    *_rows(_E.ASK_REVIEW, [_S.DECLINED], _S.REFERRED, _A.APPLICANT),
+    *_rows(_E.OFFER, [_S.REFERRED], _S.OFFERED, _A.REVIEWER, modes=_PLATFORM),
+    *_rows(_E.SCORE, [_S.REFERRED], _S.SCORED, _A.REVIEWER, modes=_STANDARD),
     *_rows(_E.DECLINE, [_S.REFERRED], _S.DECLINED, _A.REVIEWER),
     *_rows(_E.ACCEPT, [_S.OFFERED], _S.ACCEPTED, _A.APPLICANT),
     *_rows(_E.INSTRUCT_DISBURSEMENT, [_S.ACCEPTED], _S.DISBURSEMENT_INSTRUCTED, _A.PLATFORM, modes=_PLATFORM),
@@ -150,6 +155,7 @@ MOVES: tuple[Move, ...] = (
     *_rows(_E.CONFIRM_DISBURSEMENT, [_S.ACCEPTED], _S.DISBURSED, _A.BANK, modes=_STANDARD),
     *_rows(_E.REFUSE_DISBURSEMENT, [_S.ACCEPTED], _S.DECLINED, _A.BANK, modes=_STANDARD),
     *_rows(_E.MONITOR, [_S.DISBURSED], _S.MONITORED, _A.PLATFORM),
+    *_rows(_E.REPORT_REPAYMENT, [_S.DISBURSED, _S.MONITORED], _S.MONITORED, _A.BANK),
     *_rows(_E.CLOSE, [_S.DISBURSED, _S.MONITORED], _S.CLOSED, _A.BANK),
     *_rows(_E.WITHDRAW, WAITING, _S.WITHDRAWN, _A.APPLICANT),
     *_rows(_E.EXPIRE, WAITING, _S.EXPIRED, _A.CLOCK),

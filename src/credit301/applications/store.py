@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -176,8 +178,17 @@ class ApplicationStore:
             raise Changed("The application was changed by somebody else at this moment.", hint="Read it again.")
         return _application(row)
 
-    async def apply(self, tenant: Tenant, application: UUID, change: Change) -> Application:
+    async def apply(
+        self,
+        tenant: Tenant,
+        application: UUID,
+        change: Change | Callable[[Application], Change],
+        received: Received | None = None,
+    ) -> Application:
         """Write ``change`` of what the application is when it is written; a message that was applied changes nothing.
+
+        A ``change`` that depends on how the application stands is made of that, with the message that it has
+        ``received``.
 
         Raises:
             UnknownApplication: this tenant has none of this number.
@@ -186,10 +197,12 @@ class ApplicationStore:
         """
         for _ in range(_ATTEMPTS):
             found = await self.find(tenant, application)
-            if change.received is not None and await self.received(change.received):
+            message = received or (change.received if isinstance(change, Change) else None)
+            if message is not None and await self.received(message):
                 return await self.find(tenant, application)
             try:
-                return await self.change(found, change)
+                made = change if isinstance(change, Change) else change(found)
+                return await self.change(found, replace(made, received=message))
             except Changed:
                 continue
         raise Changed("The application is being changed all the time.", hint="Try again.")
@@ -210,6 +223,11 @@ class ApplicationStore:
         """Applications that were submitted and that nobody decides on at ``now``."""
         rows = await self._database.fetch(statements.UNDECIDED, workspace=self._workspace, now=now, most=most)
         return [(row["id"], Tenant(row["tenant"])) for row in rows]
+
+    async def referred(self, tenant: Tenant, most: int) -> list[Application]:
+        """Applications of ``tenant`` that wait for a person, those that have waited longest first."""
+        rows = await self._database.fetch(statements.REFERRED, workspace=self._workspace, tenant=tenant.name, most=most)
+        return [_application(row) for row in rows]
 
     async def add_check(self, tenant: Tenant, application: UUID, **values: Any) -> Any:
         """Keep an identity check that was begun; ``values`` by column."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
+import msgspec
 import typer
 
 from credit301 import console
@@ -51,6 +52,30 @@ def prefill(workspace: Workspace) -> dict[str, Any]:
     from credit301.applications.prefill import fill
 
     return dict(fill(workspace))
+
+
+def touches(
+    workspace: Workspace,
+    since: Annotated[datetime | None, typer.Option(help="Applications made since. 起始时间。")] = None,
+) -> dict[str, Any]:
+    """Count the applications that a person has touched, per thousand. 统计每千笔申请的人工介入次数。
+
+    Returns:
+        ``decided``, ``touched``, ``per_thousand``.
+    """
+    from credit301.applications.review import touches as count
+    from credit301.applications.store import ApplicationStore
+
+    moment = (since or datetime(2000, 1, 1)).astimezone(UTC)  # noqa: DTZ001 - a person's own time zone
+
+    async def run() -> dict[str, Any]:
+        store = ApplicationStore.of(workspace)
+        try:
+            return msgspec.structs.asdict(await count(store.database, workspace.name, moment))
+        finally:
+            await store.close()
+
+    return asyncio.run(run())
 
 
 def messages(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from credit301.applications import migrate as applications
 from credit301.errors import ConfigError, Credit301Error
 from credit301.settings import PREFIX, Settings
 from credit301.stack import airflow_env, health, portal, postgres, redis_server
-from credit301.stack.services import FOUNDATION, Service, program, table
+from credit301.stack.services import FOUNDATION, SERVING, Service, program, table
 from credit301.stack.supervisor import MARKER, State, Supervisor, sweep, tail
 from credit301.workspace import Workspace
 
@@ -80,6 +81,22 @@ def down(workspace: Workspace) -> dict[str, Any]:
         left = sweep(workspace.settings.home)
     console.say(f"stopped {running} services" + (f" and {left} processes that they had left behind" if left else ""))
     return {"stopped": running, "left_behind": left}
+
+
+def reload(workspace: Workspace) -> dict[str, Any]:
+    """Replace the workers of the decision API in turn; no request is lost. 逐个替换决策接口进程，不丢请求。
+
+    Raises:
+        ConfigError: there is one worker only, which cannot be replaced without a pause, or it does not run.
+    """
+    workers = workspace.settings.serving_workers
+    if workers == 1:
+        raise ConfigError(
+            "The decision API has one worker, which cannot be replaced without a pause.",
+            hint="Set CREDIT301_SERVING_WORKERS to 2 or more, and `credit301 up` once; or `credit301 down`, `up`.",
+        )
+    Supervisor(workspace.settings).send(SERVING, signal.SIGHUP)
+    return {"workers": workers}
 
 
 def status(workspace: Workspace) -> dict[str, Any]:

@@ -14,12 +14,14 @@ from urllib.parse import urlsplit
 
 from credit301.errors import ConfigError
 from credit301.features.online_address import OnlineAddress
+from credit301.partners.bank import is_simulated, load_banks, reachable_banks, simulated_port, simulated_port_setting
 from credit301.settings import PREFIX, Profile, Settings
 from credit301.stack import airflow_env, health, postgres, redis_server
 from credit301.workspace import Workspace
 
 # Stages: the stores that the others stand on; what needs only them; Airflow, whose database is migrated before.
 FOUNDATION, TOOLS, ORCHESTRATION = 1, 2, 3
+SERVING = "serving"
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -106,6 +108,7 @@ SECRETS = (
     "airflow_jwt_secret",
     "airflow_api_secret",
     "api_keys",
+    "token_keys",
     "identity_key",
     "audit_key",
     "supervisor_password",
@@ -284,7 +287,7 @@ def _platform(workspace: Workspace) -> list[Service]:
     serving = f"http://{settings.host}:{settings.serving_port}"
     return [
         Service(
-            name="serving",
+            name=SERVING,
             command=(program("credit301"), "serve"),
             stage=TOOLS,
             check=health.http(f"{serving}/healthz"),
@@ -293,6 +296,7 @@ def _platform(workspace: Workspace) -> list[Service]:
             port=settings.serving_port,
             port_setting="serving_port",
         ),
+        *_banking(workspace),
         Service(
             name="watcher",
             command=(program("credit301"), "watch-promotions"),
@@ -301,3 +305,39 @@ def _platform(workspace: Workspace) -> list[Service]:
             timeout=60,
         ),
     ]
+
+
+def _banking(workspace: Workspace) -> list[Service]:
+    """What carries messages to the banks that have joined, and those of them that are simulated."""
+    settings, banks = workspace.settings, load_banks(workspace)
+    if not banks:
+        return []
+    metrics = f"http://{settings.host}:{settings.relay_port}"
+    simulated = [
+        Service(
+            name=f"bank-{name.replace('_', '-')}",
+            command=(program("credit301"), "bank", name),
+            stage=TOOLS,
+            check=health.http(f"http://{settings.host}:{simulated_port(workspace, bank)}/healthz"),
+            timeout=60,
+            here=is_simulated(workspace, bank),
+            address=f"http://{settings.host}:{simulated_port(workspace, bank)}",
+            port=simulated_port(workspace, bank),
+            port_setting=simulated_port_setting(bank),
+            optional=True,  # a message to a bank that is away waits
+        )
+        for name, bank in banks.items()
+    ]
+    relay = Service(
+        name="relay",
+        command=(program("credit301"), "relay"),
+        stage=TOOLS,
+        check=health.http(f"{metrics}/metrics"),
+        timeout=60,
+        here=bool(reachable_banks(workspace)),
+        address=metrics,
+        port=settings.relay_port,
+        port_setting="relay_port",
+        stop_seconds=30,  # what is under way to a bank is finished
+    )
+    return [relay, *simulated]

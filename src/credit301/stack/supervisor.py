@@ -8,6 +8,7 @@ import http.client
 import os
 import re
 import shlex
+import signal
 import subprocess
 import time
 import xmlrpc.client
@@ -192,6 +193,17 @@ class Supervisor:
         except xmlrpc.client.Fault as fault:
             if not fault.faultString.startswith(("ALREADY_STARTED", "SPAWN_ERROR", "ABNORMAL_TERMINATION")):
                 raise ConfigError(f"The process supervisor cannot start {name}: {fault.faultString}") from fault
+
+    def send(self, name: str, number: signal.Signals) -> None:
+        """Send the signal ``number`` to the service ``name``.
+
+        Raises:
+            ConfigError: it does not run.
+        """
+        try:
+            self._proxy().supervisor.signalProcess(name, number.name.removeprefix("SIG"))
+        except (OSError, xmlrpc.client.Error, http.client.HTTPException) as error:
+            raise ConfigError(f"{name} does not run.", hint="Start it: credit301 up.") from error
 
     def states(self) -> dict[str, State]:
         """State of each service that supervisor knows; empty where it does not run."""

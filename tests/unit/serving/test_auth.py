@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,17 @@ def test_production_insists_on_being_told(tmp_path: Path, monkeypatch: pytest.Mo
         ApiKeys.from_settings(settings)
     monkeypatch.setenv("CREDIT301_API_KEYS", f"bank:{FIRST}")
     assert ApiKeys.from_settings(settings).name_of(FIRST) == "bank"
+
+
+def test_a_key_may_be_given_by_its_digest() -> None:
+    digest = hashlib.sha256(FIRST.encode()).hexdigest()
+    keys = ApiKeys(f"bank:sha256={digest}")
+    assert keys.name_of(FIRST) == "bank"
+    assert keys.name_of(f"sha256={digest}") is None
+    with pytest.raises(ConfigError):
+        ApiKeys("bank:sha256=00")
+
+
+def test_two_clients_do_not_share_a_key() -> None:
+    with pytest.raises(ConfigError, match="distinct"):
+        ApiKeys(f"a:{FIRST},b:{FIRST}")

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from serving import openapi
+from serving.access.scopes import PUBLIC, required
 from serving.consents import request_types
 from serving.errors import ErrorBody
 from serving.requests import application_type
@@ -57,7 +58,7 @@ def test_the_requests_examples_are_valid_requests(document: dict[str, Any]) -> N
     types = dict(zip(("consents", "withdrawals", "queries"), request_types("uscc", "x"), strict=True))
     types["decisions"] = application_type("uscc", "x")
     for path, item in document["paths"].items():
-        if "requestBody" not in item.get("post", {}):
+        if "application/json" not in item.get("post", {}).get("requestBody", {}).get("content", {}):
             continue
         content = item["post"]["requestBody"]["content"]["application/json"]
         example = content["examples"]["default"]["value"]
@@ -73,15 +74,22 @@ def test_the_examples_of_errors_are_errors(document: dict[str, Any]) -> None:
     assert len([msgspec.convert(example, ErrorBody) for example in examples if example]) == 3
 
 
-def test_all_but_operations_ask_for_a_key(document: dict[str, Any]) -> None:
-    keyed = [path for path, item in document["paths"].items() for operation in item.values() if "security" in operation]
-    assert keyed == [
-        "/v1/decisions",
-        "/v1/consents",
-        "/v1/consents/withdrawals",
-        "/v1/consents/queries",
-        "/v1/model",
-    ]
+def test_every_operation_asks_for_the_scope_of_its_route_or_says_that_it_asks_for_none(
+    document: dict[str, Any],
+) -> None:
+    published = document["components"]["securitySchemes"]["oauth2"]["flows"]["clientCredentials"]["scopes"]
+    open_to_all = set()
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            scope = required(method.upper(), path)
+            if scope is PUBLIC:
+                open_to_all.add(path)
+                assert operation["security"] == []
+                continue
+            assert operation["security"] == [{"oauth2": [scope]}, {"apiKey": []}]
+            assert scope in published
+            assert {"401", "403", "429"} <= operation["responses"].keys()
+    assert open_to_all == {"/healthz", "/readyz", "/v1/oauth/token", "/.well-known/jwks.json"}
 
 
 def test_the_entitys_key_has_the_workspaces_name() -> None:

@@ -12,8 +12,9 @@ import pytest
 from credit301.settings import Settings
 from credit301.workspace import Workspace
 from serving import openapi
-from serving.applications import ApplicationApi, Endpoint
+from serving.applications import ApplicationApi
 from serving.consents import request_types
+from serving.endpoint import Endpoint
 from serving.requests import application_type
 from tests.conftest import REPOSITORY
 

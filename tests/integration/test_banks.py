@@ -1,0 +1,436 @@
+"""Both ways a bank joins, from the draft to the last instalment: real endpoint, PostgreSQL, relay and banks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import msgspec
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from credit301.applications import verbs
+from credit301.applications.outbox import Again, Delivered, Never, Outcome
+from credit301.applications.records import Kind, Message
+from credit301.partners import reported
+from credit301.partners.bank import Bank, load_banks
+from credit301.partners.delivery import HttpDelivery, client_for
+from credit301.partners.keys import keys_of, platform_key, simulated_key
+from credit301.partners.messages import Withdrawal
+from credit301.partners.metrics import RelayMetrics
+from credit301.settings import Settings
+from credit301.signing.development import DevelopmentCa
+from credit301.signing.keys import Algorithm, KeyRing, PrivateKey, PublicKey
+from credit301.signing.message import HttpAnswer, HttpMessage
+from credit301.signing.nonces import MemoryNonces
+from credit301.signing.signer import Signer
+from credit301.signing.verifier import Verifier
+from credit301.sources.connectors import Page
+from simulator.bank import Habits, SimulatedBank
+from tests.support.banking import PLATFORM, STANDARD, City, carrying, city
+from tests.support.endpoint import GOOD_ONE, refused
+from tests.support.servers import running, until
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
+    with city(tmp_path_factory.mktemp("banks")) as made, carrying(made):
+        yield made
+
+
+@pytest.fixture
+def habits(world: City) -> Iterator[Any]:
+    """Changes how a bank behaves, for one test."""
+
+    def change(bank: str, **changes: float) -> None:
+        world.banks[bank].habits = msgspec.structs.replace(Habits.perfect(), **changes)
+
+    yield change
+    for bank in world.banks.values():
+        bank.habits = Habits.perfect()
+
+
+def paid(world: City, bank: str, application: str) -> list[dict[str, Any]]:
+    """The lines of its history that say that money was paid."""
+    return [line for line in world.seen(bank, application)["history"] if line["to_state"] == "disbursed"]
+
+
+def test_the_platform_decides_and_the_bank_pays_once(world: City) -> None:
+    walk = world.walk(PLATFORM)
+    assert (walk.state, walk.touches, walk.problems()) == ("disbursed", 0, [])
+    assert world.books(PLATFORM)["disbursements"][walk.application] == 1
+    history = [line["to_state"] for line in world.seen(PLATFORM, walk.application)["history"]]
+    assert history[-3:] == ["accepted", "disbursement_instructed", "disbursed"]
+    (line,) = paid(world, PLATFORM, walk.application)
+    assert (line["actor"], line["by"]) == ("bank", PLATFORM)
+
+
+def test_the_bank_decides_on_a_package_that_has_what_it_is_entitled_to(world: City) -> None:
+    walk = world.walk(STANDARD)
+    assert (walk.state, walk.touches, walk.problems()) == ("disbursed", 0, [])
+    books = world.books(STANDARD)
+    assert books["disbursements"][walk.application] == 1
+    assert walk.application in books["packages"]
+    package = next(
+        item for number, item in world.banks[STANDARD].books.packages.items() if str(number) == walk.application
+    )
+    assert package.recipient == STANDARD
+    assert {item.kind for item in package.identity} == {"phone", "face"}
+    assert package.assessment.probability is not None
+    entitled = load_banks(world.workspace)[STANDARD].entitled
+    assert {item.dimension for item in package.assessment.dimensions} <= set(entitled.dimensions)
+    seen = world.seen(STANDARD, walk.application)
+    offered = next(line for line in seen["history"] if line["event"] == "offer")
+    assert (offered["actor"], offered["by"]) == ("bank", STANDARD)
+    assert seen["application"]["offer"]["limit"] == offered["detail"]["limit"]
+
+
+def test_neither_bank_ever_sees_the_others_applications(world: City) -> None:
+    ours, theirs = world.walk(PLATFORM).application, world.walk(STANDARD).application
+    for bank, other in ((PLATFORM, theirs), (STANDARD, ours)):
+        assert other not in json.dumps(world.books(bank))
+        answer = world.clients[bank].get(f"/v1/applications/{other}")
+        refused(answer, 404, "unknown_application", "application_id")
+        said = world.tell(bank, kind="accepted", message_id=f"spy-{uuid4()}", application_id=other)
+        refused(said, 404, "unknown_application", "application_id")
+
+
+def test_what_a_bank_says_twice_counts_once(world: City, habits: Any) -> None:
+    habits(PLATFORM, duplicates=1.0)
+    walk = world.walk(PLATFORM)
+    until(lambda: len(_said_of(world, walk.application)) >= 2, "the second confirmation")
+    assert len(paid(world, PLATFORM, walk.application)) == 1
+    assert world.books(PLATFORM)["disbursements"][walk.application] == 1
+
+
+def _said_of(world: City, application: str) -> list[str]:
+    (line,) = paid(world, PLATFORM, application)
+    number = line["detail"]["message_id"]
+    return [status for told, status in world.books(PLATFORM)["told"] if told == number]
+
+
+def test_receipts_that_are_lost_cost_no_second_disbursement(world: City, habits: Any) -> None:
+    habits(PLATFORM, lost=0.4, drops=0.3, failures=0.1)
+    walks = [world.walk(PLATFORM) for _ in range(3)]
+    until(lambda: verbs.messages(world.workspace)["pending"] == 0, "every message to be delivered")
+    books = world.books(PLATFORM)
+    assert [books["disbursements"][walk.application] for walk in walks] == [1, 1, 1]
+    assert max(books["arrivals"].values()) > 1
+    assert [len(paid(world, PLATFORM, walk.application)) for walk in walks] == [1, 1, 1]
+
+
+def test_a_bank_that_is_away_gets_its_messages_later_and_holds_up_no_other(world: City) -> None:
+    world.outage(PLATFORM, 3600.0)
+    waiting = [_accepted(world) for _ in range(12)]
+    assert world.walk(STANDARD).state == "disbursed"
+    assert {world.state(PLATFORM, number) for number in waiting} == {"disbursement_instructed"}
+    world.outage(PLATFORM, 0.0)
+    until(lambda: {world.state(PLATFORM, number) for number in waiting} == {"disbursed"}, "the money", 30.0)
+    assert {world.books(PLATFORM)["disbursements"][number] for number in waiting} == {1}
+
+
+def _submitted(world: City, bank: str, mode: str) -> str:
+    """An application that is decided on, or waits for the bank to decide."""
+    api = world.clients[bank]
+    body = {"uscc": GOOD_ONE, "amount": "50000.00", "term_months": 12, "mode": mode}
+    made = api.post("/v1/applications", json=body, headers={"Idempotency-Key": f"test-{uuid4().hex}"}).json()
+    place = f"/v1/applications/{made['application_id']}"
+    person = {"name": "张三", "id_number": "110101199003070011"}
+    until_then = (datetime.now(UTC) + timedelta(days=30)).isoformat()
+    assert api.post(f"{place}/consent", json={"valid_until": until_then}).status_code == 200
+    sent = api.post(f"{place}/identity/phone", json={**person, "phone": "13800000002"}).json()
+    code = {"check": sent["check"], "code": world.codes("13800000002")[-1]}
+    assert api.post(f"{place}/identity/phone/code", json=code).json()["outcome"] == "pass"
+    assert api.post(f"{place}/identity/face", json={**person, "capture": "live-1"}).json()["outcome"] == "pass"
+    assert api.post(f"{place}/submit").json()["state"] in {"offered", "scored"}
+    return str(made["application_id"])
+
+
+def _accepted(world: City) -> str:
+    """An application whose offer is accepted, to the bank where the platform decides."""
+    number = _submitted(world, PLATFORM, "platform")
+    accepted = world.clients[PLATFORM].post(f"/v1/applications/{number}/accept")
+    assert accepted.json()["state"] == "disbursement_instructed"
+    return number
+
+
+def test_a_bank_that_does_not_pay_ends_it_and_says_why(world: City, habits: Any) -> None:
+    world.banks[PLATFORM].books.refusals = 1.0
+    try:
+        number = _accepted(world)
+        until(lambda: world.state(PLATFORM, number) == "declined", "the refusal")
+    finally:
+        world.banks[PLATFORM].books.refusals = 0.0
+    assert world.seen(PLATFORM, number)["history"][-1]["detail"]["reason_code"] == "account_closed"
+    assert number not in world.books(PLATFORM)["disbursements"]
+
+
+def test_a_package_does_not_go_out_when_consent_was_withdrawn_before_it_was_delivered(world: City) -> None:
+    world.outage(STANDARD, 3600.0)
+    number = _submitted(world, STANDARD, "standard")
+    api = world.clients[STANDARD]
+    given = api.post("/v1/consents/queries", json={"uscc": GOOD_ONE}).json()["consents"]
+    for one in given:
+        gone = api.post("/v1/consents/withdrawals", json={"uscc": GOOD_ONE, "consent_id": one["consent_id"]})
+        assert gone.status_code == 200, gone.text
+    world.outage(STANDARD, 0.0)
+    until(lambda: verbs.messages(world.workspace)["pending"] == 0, "the message to be given up")
+    assert verbs.messages(world.workspace)["dead"] == 1
+    assert number not in world.books(STANDARD)["packages"]
+    assert world.state(STANDARD, number) == "scored"
+
+
+def test_instalments_flow_back_as_records_of_their_source_each_once(
+    world: City, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reported, "SETTLED", timedelta(0))
+    walk = world.walk(PLATFORM, term=3)
+    for _ in range(4):
+        world.month(PLATFORM)
+    until(lambda: world.state(PLATFORM, walk.application) == "closed", "the end of the loan")
+    loan = world.books(PLATFORM)["loans"][walk.application]
+
+    class Itself:
+        def read(self, cursor: str) -> Iterator[Page]:
+            if not cursor:
+                yield Page([{"loan_id": "OLD"}], "own-1", served_through="2026-01-01")
+
+    source = reported.Reported(world.workspace, "bank_repayment", Itself())
+    first, *pages = list(source.read(""))
+    assert (first.records, first.cursor_after) == ([{"loan_id": "OLD"}], "own-1")
+    rows = [row for page in pages for row in page.records if row["loan_id"] == loan]
+    assert sorted(row["instalment_no"] for row in rows) == [1, 2, 3]
+    assert {(row["uscc"], row["days_past_due"], row["five_level_class"]) for row in rows} == {(GOOD_ONE, 0, "normal")}
+    assert all(row["available_at"] for row in rows)
+    later = source.read(pages[-1].cursor_after)
+    assert [row for page in later for row in page.records if row["loan_id"] == loan] == []
+    loans = reported.Reported(world.workspace, "bank_loan", Itself())
+    (record,) = [row for page in loans.read("own-1") for row in page.records if row["loan_id"] == loan]
+    assert (record["bank_code"], record["amount"], record["term_months"]) == (PLATFORM, "200000.00", 3)
+
+
+def test_without_the_database_a_pull_goes_on_with_the_source_itself(
+    world: City, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(world.workspace.settings), "postgres_address", lambda *_: "postgresql://127.0.0.1:1/x")
+
+    class Itself:
+        def read(self, cursor: str) -> Iterator[Page]:
+            assert cursor == "own-1"
+            yield Page([{"loan_id": "A"}], "own-2")
+
+    (page,) = reported.Reported(world.workspace, "bank_loan", Itself()).read("own-1 reported:7")
+    assert page.cursor_after == "own-2 reported:7"
+
+
+class TestMessagesThatAreNotTaken:
+    def test_one_that_nobody_signed(self, world: City) -> None:
+        refused(world.post(json={"kind": "accepted"}), 401, "unsigned")
+
+    def test_one_that_was_changed_on_its_way(self, world: City) -> None:
+        number = _accepted(world)
+        request = world.signed(PLATFORM, _refusal(number))
+        changed = {**request, "content": request["content"].replace(b"account", b"acc0unt")}
+        refused(world.post(**changed), 401, "bad_digest")
+
+    def test_one_that_was_listened_to_and_sent_again(self, world: City) -> None:
+        number = world.walk(PLATFORM).application
+        request = world.signed(PLATFORM, _said("accepted", number))
+        assert world.post(**request).json()["duplicate"] is False
+        refused(world.post(**request), 401, "replayed")
+        again = world.post(**world.signed(PLATFORM, json.loads(request["content"])))
+        assert again.json()["duplicate"] is True
+
+    def test_one_by_a_key_that_is_nobodys(self, world: City) -> None:
+        body = msgspec.json.encode(_said("accepted", str(uuid4())))
+        asked = HttpMessage("POST", world.inbox, {"content-type": "application/json"}, body)
+        signature = Signer(PrivateKey.generate(Algorithm.ED25519, "nobody")).sign(asked, "m-1")
+        refused(world.post(content=body, headers=asked.headers | signature), 401, "unknown_key")
+
+    def test_one_under_another_number_than_was_signed(self, world: City) -> None:
+        request = world.signed(PLATFORM, _said("accepted", str(uuid4())), "another")
+        refused(world.post(**request), 422, "message_id_differs", "message_id")
+
+    @pytest.mark.parametrize(
+        ("changes", "status", "code", "field"),
+        [
+            ({"kind": "applause"}, 422, "unknown_kind", "kind"),
+            ({"kind": "disbursed"}, 422, "missing_field", "loan_id"),
+            ({"surplus": 1}, 422, "unknown_field", None),
+            ({"version": "2.0"}, 422, "invalid_field", "version"),
+            ({"application_id": "1"}, 422, "invalid_field", "application_id"),
+        ],
+    )
+    def test_one_that_is_not_as_the_schema_says(
+        self, world: City, changes: dict[str, Any], status: int, code: str, field: str | None
+    ) -> None:
+        body = {**_said("accepted", str(uuid4())), **changes}
+        refused(world.post(**world.signed(PLATFORM, body)), status, code, field)
+
+    def test_one_that_comes_at_the_wrong_time_or_says_another_amount(self, world: City) -> None:
+        walk = world.walk(PLATFORM)
+        told = {"kind": "offered", "limit": "1.00", "annual_rate": "0.04", "term_months": 3}
+        said = world.tell(PLATFORM, message_id=f"late-{uuid4()}", application_id=walk.application, **told)
+        refused(said, 409, "impossible_in_this_state")
+        world.outage(PLATFORM, 3600.0)
+        number = _accepted(world)
+        more = {"kind": "disbursed", "loan_id": "L", "amount": "50001.00", "annual_rate": "0.04", "term_months": 12}
+        said = world.tell(PLATFORM, message_id="more-1", application_id=number, disbursed_on="2026-11-01", **more)
+        refused(said, 422, "contradicts_agreement", "amount")
+        world.outage(PLATFORM, 0.0)
+
+
+def _said(kind: str, application: str, **more: Any) -> dict[str, Any]:
+    now = datetime.now(UTC).isoformat()
+    return {
+        "kind": kind, "version": "1.0", "message_id": f"test-{uuid4()}", "created_at": now,
+        "application_id": application, **more,
+    }  # fmt: skip
+
+
+def _refusal(application: str) -> dict[str, Any]:
+    return _said("disbursement_refused", application, reason_code="account_closed")
+
+
+def test_the_schemas_are_served_and_receipts_are_signed(world: City) -> None:
+    answer = world.clients[PLATFORM].get("/v1/schemas/application-package-1.0")
+    assert answer.headers["content-type"] == "application/schema+json"
+    assert answer.json()["$id"] == "/v1/schemas/application-package-1.0"
+    refused(world.clients[PLATFORM].get("/v1/schemas/none"), 404, "unknown_schema", "name")
+    request = world.signed(PLATFORM, _said("accepted", world.walk(PLATFORM).application))
+    told = world.post(**request)
+    asked = HttpMessage("POST", world.inbox, request["headers"], request["content"])
+    verifier = Verifier(world.banks[PLATFORM].platform, MemoryNonces())
+    said = verifier.verify_answer(HttpAnswer(told.status_code, dict(told.headers), told.content, asked))
+    assert said.owner == world.workspace.name
+
+
+def test_a_mode_that_was_not_agreed_with_the_bank_is_refused_at_the_beginning(world: City) -> None:
+    body = {"uscc": GOOD_ONE, "amount": "50000.00", "term_months": 12, "mode": "platform"}
+    answer = world.clients[STANDARD].post("/v1/applications", json=body, headers={"Idempotency-Key": "not-agreed-1"})
+    refused(answer, 422, "mode_not_agreed", "mode")
+
+
+class TestDelivery:
+    def deliver(
+        self,
+        world: City,
+        address: str,
+        bank: Bank | None = None,
+        ring: KeyRing | None = None,
+        settings: Settings | None = None,
+    ) -> tuple[Outcome, RelayMetrics]:
+        bank, metrics = bank or load_banks(world.workspace)[PLATFORM], RelayMetrics()
+        message = Message(
+            id=uuid4(),
+            application=uuid4(),
+            tenant=PLATFORM,
+            kind=Kind.WITHDRAWAL,
+            payload={},
+            created_at=datetime.now(UTC),
+        )
+
+        async def prepared(*_: Any) -> Withdrawal:
+            return Withdrawal(
+                version="1.0", created_at=message.created_at, message_id=message.id, sender="wuhan",
+                recipient=PLATFORM, application_id=message.application,
+            )  # fmt: skip
+
+        async def run() -> Outcome:
+            verifier = Verifier(ring or keys_of(world.workspace, [bank]), MemoryNonces())
+            signer = Signer(platform_key(world.workspace))
+            async with client_for(bank, settings or world.workspace.settings) as client:
+                return await HttpDelivery(bank, address, prepared, signer, verifier, client, metrics)(message)
+
+        return asyncio.run(run()), metrics
+
+    @pytest.mark.parametrize(
+        ("status", "headers", "expected"),
+        [
+            (429, {"Retry-After": "7"}, Again("demo answered 429", 7.0)),
+            (503, {}, Again("demo answered 503", 0.0)),
+            (400, {}, Never("demo answered 400: {}")),
+            (302, {"Location": "/"}, Never("demo answered 302: {}")),
+        ],
+    )
+    def test_each_answer_has_its_consequence(
+        self, world: City, status: int, headers: dict[str, str], expected: Outcome
+    ) -> None:
+        async def answer(_: Request) -> Response:
+            return Response("{}", status_code=status, headers=headers)
+
+        with running(Starlette(routes=[Route("/v1/messages", answer, methods=["POST"])])) as address:
+            assert self.deliver(world, address)[0] == expected
+
+    def test_nobody_at_the_address_is_tried_again(self, world: City) -> None:
+        assert self.deliver(world, "http://127.0.0.1:9")[0] == Again("ConnectError")
+
+    def test_a_receipt_that_the_bank_did_not_sign_is_no_delivery_and_counted(self, world: City) -> None:
+        async def unsigned(request: Request) -> Response:
+            number = json.loads(await request.body())["message_id"]
+            return Response(
+                json.dumps({"message_id": number, "received_at": "2026-11-01T00:00:00Z", "duplicate": False})
+            )
+
+        impostor = SimulatedBank(
+            PLATFORM,
+            PrivateKey.generate(Algorithm.ED25519, "x"),
+            world.banks[PLATFORM].platform,
+            "",
+            "t",
+            Habits.perfect(),
+        )
+        for app in (Starlette(routes=[Route("/v1/messages", unsigned, methods=["POST"])]), impostor.app()):
+            with running(app) as address:
+                outcome, metrics = self.deliver(world, address)
+                assert isinstance(outcome, Again)
+                assert "not believed" in outcome.reason
+                sample = metrics.registry.get_sample_value("credit301_receipts_distrusted_total", {"bank": PLATFORM})
+                assert sample == 1.0
+
+    def test_over_mutual_tls_with_the_national_algorithms(self, world: City, tmp_path: Path) -> None:
+        authority = DevelopmentCa(tmp_path / "ca")
+        (certificate, key_file), (mine, my_key) = authority.server(), authority.client("platform")
+        key = PrivateKey.generate(Algorithm.SM2, "sm-bank")
+        ring = KeyRing([PublicKey.load(key.public_pem(), key.key_id, PLATFORM)])
+        changes = {"mutual_tls": True, "algorithm": "sm2-sm3", "encryption": "sm4"}
+        bank = load_banks(world.workspace)[PLATFORM].model_copy(update=changes)
+        simulated = SimulatedBank(PLATFORM, key, world.banks[PLATFORM].platform, "", "t", Habits.perfect())
+        tls = {
+            "ssl_certfile": certificate,
+            "ssl_keyfile": key_file,
+            "ssl_ca_certs": str(authority.certificate_file),
+            "ssl_cert_reqs": ssl.CERT_REQUIRED,
+        }
+        known = world.workspace.settings.model_copy(update={"partner_ca": authority.certificate_file})
+        shown = known.model_copy(update={"partner_certificate": mine, "partner_certificate_key": my_key})
+        with running(simulated.app(), **tls) as address:
+            assert self.deliver(world, address, bank, ring, shown)[0] == Delivered()
+            without = bank.model_copy(update={"mutual_tls": False})
+            assert isinstance(self.deliver(world, address, without, ring, known)[0], Again)
+        assert sum(simulated.books.arrivals.values()) == 1
+
+    def test_a_receipt_that_another_bank_signed_is_not_believed(self, world: City) -> None:
+        banks = load_banks(world.workspace)
+        other = simulated_key(world.workspace, banks[STANDARD])
+        impostor = SimulatedBank(PLATFORM, other, world.banks[PLATFORM].platform, "", "t", Habits.perfect())
+        with running(impostor.app()) as address:
+            outcome, _ = self.deliver(world, address, ring=keys_of(world.workspace, banks.values()))
+        assert isinstance(outcome, Again)
+        assert "another bank signed it" in outcome.reason
+
+    def test_a_bank_that_knows_the_message_has_it(self, world: City) -> None:
+        assert self.deliver(world, world.addresses[PLATFORM])[0] == Delivered()
+        assert httpx.get(f"{world.addresses[PLATFORM]}/simulated/books", trust_env=False).status_code == 401

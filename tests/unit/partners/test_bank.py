@@ -1,0 +1,113 @@
+"""A bank's file: what is wrong is told with its line, and nobody is entitled to what is not named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from credit301.errors import ConfigError, ContractError, NotFound
+from credit301.partners.bank import address_of, find_bank, load_banks, reachable_banks
+from credit301.partners.keys import keys_of, platform_key, platform_ring, simulated_key
+from credit301.settings import Profile, Settings
+from credit301.signing.keys import Algorithm, PrivateKey
+from credit301.workspace import Workspace
+
+BANK = "name: some_bank\ntitle: {zh: 银行, en: Bank}\nmodes: [standard]\naddress: https://bank.example\n"
+
+
+def with_bank(wuhan: Workspace, folder: Path, text: str, name: str = "some_bank") -> Workspace:
+    place = folder / "banks" / name
+    place.mkdir(parents=True)
+    (place / "bank.yaml").write_text(text, encoding="utf-8")
+    return replace(wuhan, directory=folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (BANK + "colour: red\n", "bank.yaml:5: colour: unknown key"),
+        (BANK + "entitled:\n  data: [no_such_source]\n", "bank.yaml:6: entitled.data.0: there is no 'no_such_source'"),
+        (BANK + "entitled:\n  dimensions: [soul]\n", "bank.yaml:6: entitled.dimensions.0: there is no 'soul'"),
+        (BANK + "timeouts: {answer: 25}\n", "bank.yaml:5: timeouts.answer"),
+        (BANK.replace("https", "http") + "mutual_tls: true\n", "bank.yaml:4: address: mutual TLS"),
+        (BANK.replace("some_bank", "other"), "bank.yaml:1: name: the folder is called 'some_bank'"),
+        (BANK + "encryption: jwe\n", "an ed25519 key only signs"),
+        (BANK + "modes: []\n", "bank.yaml"),
+        (
+            BANK + 'keys:\n  - {id: k1, valid_from: "2027-01-01T00:00:00Z", valid_until: "2026-01-01T00:00:00Z"}\n',
+            "never valid",
+        ),
+    ],
+)
+def test_what_cannot_be_is_told_with_its_line(wuhan: Workspace, tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ContractError) as caught:
+        load_banks(with_bank(wuhan, tmp_path, text))
+    assert said in caught.value.message
+
+
+def test_a_bank_is_entitled_to_nothing_that_is_not_named(wuhan: Workspace, tmp_path: Path) -> None:
+    entitled = find_bank(with_bank(wuhan, tmp_path, BANK), "some_bank").entitled
+    assert not any(entitled.model_dump().values())
+    with pytest.raises(NotFound, match="some_bank"):
+        find_bank(with_bank(wuhan, tmp_path / "more", BANK), "nobody")
+
+
+def test_a_workspace_without_banks_has_none(wuhan: Workspace, tmp_path: Path) -> None:
+    assert load_banks(replace(wuhan, directory=tmp_path)) == {}
+
+
+def test_the_addresses_of_the_reference_city_are_those_of_its_simulated_banks(wuhan: Workspace) -> None:
+    banks = load_banks(wuhan)
+    assert {name: address_of(wuhan, bank) for name, bank in banks.items()} == {
+        "demo": "http://127.0.0.1:8310",
+        "demo_standard": "http://127.0.0.1:8311",
+    }
+
+
+def test_in_production_a_bank_that_is_not_set_up_is_left_out_and_one_in_the_environment_is_not(
+    wuhan: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    production = replace(wuhan, settings=Settings(home=wuhan.settings.home, profile=Profile.PRODUCTION))
+    assert reachable_banks(production) == {}
+    with pytest.raises(ConfigError, match="CREDIT301_BANK_DEMO_URL"):
+        address_of(production, load_banks(production)["demo"])
+    monkeypatch.setenv("CREDIT301_BANK_DEMO_URL", "https://bank.example/")
+    found = reachable_banks(production)
+    assert [address_of(production, bank) for bank in found.values()] == ["https://bank.example"]
+    with pytest.raises(ConfigError, match="CREDIT301_SIGNING_KEY_FILE"):
+        platform_key(production)
+
+
+class TestKeys:
+    def test_those_of_the_simulation_are_made_once_and_kept_for_their_owner_alone(self, wuhan: Workspace) -> None:
+        bank = load_banks(wuhan)["demo_standard"]
+        first, second = simulated_key(wuhan, bank), simulated_key(wuhan, bank)
+        assert first.public_pem() == second.public_pem()
+        assert first.algorithm is Algorithm.P256
+        assert platform_key(wuhan).public_pem() == next(iter(platform_ring(wuhan))).pem()
+        files = list((wuhan.settings.home / "secrets" / "signing").iterdir())
+        assert sorted(path.name for path in files) == ["wuhan-demo_standard.pem", "wuhan-platform.pem"]
+        assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+
+    def test_those_of_a_real_bank_are_read_from_its_folder_with_their_validity(
+        self, wuhan: Workspace, tmp_path: Path
+    ) -> None:
+        keys = 'keys:\n  - {id: k-2026, valid_until: "2027-01-01T00:00:00+08:00"}\n'
+        workspace = with_bank(wuhan, tmp_path, BANK + keys)
+        (tmp_path / "banks" / "some_bank" / "keys").mkdir()
+        made = PrivateKey.generate(Algorithm.ED25519, "k-2026")
+        (tmp_path / "banks" / "some_bank" / "keys" / "k-2026.pem").write_text(made.public_pem())
+        (key,) = keys_of(workspace, load_banks(workspace).values())
+        assert (key.key_id, key.owner, key.thumbprint) == ("k-2026", "some_bank", made.thumbprint)
+        assert key.valid_until is not None
+        assert key.valid_until.year == 2027
+
+    def test_the_platforms_own_is_the_file_that_the_setting_names(self, wuhan: Workspace, tmp_path: Path) -> None:
+        path = tmp_path / "platform-2026.pem"
+        path.write_text(PrivateKey.generate(Algorithm.P256, "x").pem())
+        settings: Any = Settings(home=tmp_path, profile=Profile.PRODUCTION, signing_key_file=path)
+        key = platform_key(replace(wuhan, settings=settings))
+        assert (key.key_id, key.algorithm) == ("platform-2026", Algorithm.P256)
