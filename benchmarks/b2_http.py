@@ -26,11 +26,12 @@ from serving.auth import HEADER
 from tests.support.ports import free_ports
 
 REACH = "p99 <= 10 ms; >= 1,000 decisions/s with 32 clients; >= 10 x the peer's rate"
-WHAT = "decisions over HTTP, {} (evidence has left the process before the answer, and is on the disk within 50 ms)"
+WHAT = "decisions over HTTP, two workers, {} (evidence has left the process before the answer, and is on the disk within 50 ms)"
 PATH = "/v1/decisions"
 P99_MS = 10.0
 RATE, RATE_UNIT = 1000.0, "decisions/s"
 PEER_TIMES = 10.0
+WORKERS = 2
 ROUNDS = 5
 SECONDS, WARM_UP = 3.0, 0.5
 AMOUNT, TERM = "200000.00", 12
@@ -115,7 +116,7 @@ def _endpoint(city: City, folder: Path, port: int) -> Iterator[Load]:
     workspace = city.workspace
     settings = workspace.settings
     command: Command = [Path(sys.executable).with_name("credit301"), "--workspace", workspace.directory, "serve"]
-    command += ["--port", str(port), "--bundle", city.bundle]
+    command += ["--port", str(port), "--workers", str(WORKERS), "--bundle", city.bundle]
     environment = {
         f"{PREFIX}PROFILE": str(settings.profile),
         f"{PREFIX}HOME": str(settings.home),

@@ -14,6 +14,7 @@ from uuid import uuid4
 import httpx
 import msgspec
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -36,6 +37,7 @@ from credit301.signing.nonces import MemoryNonces
 from credit301.signing.signer import Signer
 from credit301.signing.verifier import Verifier
 from credit301.sources.connectors import Page
+from credit301.telemetry import Tracing
 from simulator.bank import Habits, SimulatedBank
 from tests.support.banking import PLATFORM, STANDARD, City, carrying, city
 from tests.support.endpoint import GOOD_ONE, refused
@@ -331,6 +333,7 @@ class TestDelivery:
         bank: Bank | None = None,
         ring: KeyRing | None = None,
         settings: Settings | None = None,
+        tracing: Tracing | None = None,
     ) -> tuple[Outcome, RelayMetrics]:
         bank, metrics = bank or load_banks(world.workspace)[PLATFORM], RelayMetrics()
         message = Message(
@@ -352,7 +355,8 @@ class TestDelivery:
             verifier = Verifier(ring or keys_of(world.workspace, [bank]), MemoryNonces())
             signer = Signer(platform_key(world.workspace))
             async with client_for(bank, settings or world.workspace.settings) as client:
-                return await HttpDelivery(bank, address, prepared, signer, verifier, client, metrics)(message)
+                deliver = HttpDelivery(bank, address, prepared, signer, verifier, client, metrics, tracing)
+                return await deliver(message)
 
         return asyncio.run(run()), metrics
 
@@ -373,6 +377,23 @@ class TestDelivery:
 
         with running(Starlette(routes=[Route("/v1/messages", answer, methods=["POST"])])) as address:
             assert self.deliver(world, address)[0] == expected
+
+    def test_the_bank_is_told_the_trace_of_the_attempt(self, world: City) -> None:
+        told: list[str] = []
+
+        async def answer(request: Request) -> Response:
+            told.append(request.headers["traceparent"])
+            return Response(status_code=503)
+
+        exporter = InMemorySpanExporter()
+        tracing = Tracing("a relay", exporter)
+        with running(Starlette(routes=[Route("/v1/messages", answer, methods=["POST"])])) as address:
+            self.deliver(world, address, tracing=tracing)
+        tracing.close()
+        (span,) = exporter.get_finished_spans()
+        assert [header[:52] for header in told] == [f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}"]
+        assert span.attributes is not None
+        assert (span.attributes["credit301.bank"], span.attributes["credit301.outcome"]) == (PLATFORM, "again")
 
     def test_nobody_at_the_address_is_tried_again(self, world: City) -> None:
         assert self.deliver(world, "http://127.0.0.1:9")[0] == Again("ConnectError")

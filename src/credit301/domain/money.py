@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import ROUND_FLOOR, Decimal
 
 CENT = Decimal("0.01")
 RATE = Decimal("0.000001")
@@ -16,11 +16,6 @@ def exact(value: float) -> Decimal:
 def floor_to(amount: Decimal, step: Decimal) -> Decimal:
     """The largest multiple of ``step`` (above zero) that is not above ``amount``."""
     return (amount / step).to_integral_value(rounding=ROUND_FLOOR) * step
-
-
-def ceil_to(value: Decimal, step: Decimal) -> Decimal:
-    """The smallest multiple of ``step`` (above zero) that is not below ``value``."""
-    return (value / step).to_integral_value(rounding=ROUND_CEILING) * step
 
 
 def yuan(amount: Decimal) -> str:

@@ -27,6 +27,7 @@ from credit301.signing.sealing import CONTENT_TYPE, seal
 from credit301.signing.signer import Signer
 from credit301.signing.tls import client_context
 from credit301.signing.verifier import Verifier
+from credit301.telemetry import Tracing
 
 if TYPE_CHECKING:
     from credit301.settings import Settings
@@ -52,6 +53,7 @@ class HttpDelivery:
         verifier: knows the banks' public keys.
         client: for requests to this bank only.
         metrics: count deliveries.
+        tracing: makes a span of each attempt, which the bank may go on with; ``None``: nothing is traced.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class HttpDelivery:
         verifier: Verifier,
         client: httpx.AsyncClient,
         metrics: RelayMetrics,
+        tracing: Tracing | None = None,
     ) -> None:
         self._bank = bank
         self._url = f"{address}{PATH}"
@@ -71,6 +74,7 @@ class HttpDelivery:
         self._verifier = verifier
         self._client = client
         self._metrics = metrics
+        self._tracing = tracing
 
     async def __call__(self, message: Message) -> Outcome:
         """Try to deliver ``message``.
@@ -79,11 +83,21 @@ class HttpDelivery:
         so is a receipt that is not to be believed, which is counted for an alarm. Any other answer is a refusal.
         """
         began = time.monotonic()
-        outcome = await self._tried(message)
+        outcome = await self._traced(message)
         self._metrics.tried(self._bank.name, message.kind, outcome, time.monotonic() - began)
         return outcome
 
-    async def _tried(self, message: Message) -> Outcome:
+    async def _traced(self, message: Message) -> Outcome:
+        if self._tracing is None:
+            return await self._tried(message, {})
+        trace: dict[str, str] = {}
+        about = {"credit301.bank": self._bank.name, "credit301.message_id": str(message.id)}
+        with self._tracing.calling(f"deliver {message.kind.value}", about, trace) as told:
+            outcome = await self._tried(message, trace)
+            told.attributes["credit301.outcome"] = type(outcome).__name__.lower()
+            return outcome
+
+    async def _tried(self, message: Message, trace: dict[str, str]) -> Outcome:
         try:
             body = _encode(await self._prepare(self._bank, message))
         except ConsentGone as error:
@@ -95,7 +109,7 @@ class HttpDelivery:
         request = HttpMessage("POST", self._url, headers, body)
         signed = msgspec.structs.replace(request, headers=headers | self._signer.sign(request, str(message.id)))
         try:
-            answer = await self._client.post(self._url, content=body, headers=signed.headers)
+            answer = await self._client.post(self._url, content=body, headers=signed.headers | trace)
         except httpx.HTTPError as error:
             return Again(type(error).__name__)
         if answer.is_success:

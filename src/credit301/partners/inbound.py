@@ -12,6 +12,7 @@ from credit301.applications.changes import Cause, Change, Received, Tenant
 from credit301.applications.records import OFFER_LASTS, Application
 from credit301.applications.states import Actor, Event, Mode
 from credit301.applications.store import ApplicationStore
+from credit301.domain.product import HIGHEST_ANNUAL_RATE
 from credit301.domain.text import Refusal, Text
 from credit301.partners.messages import (
     Accepted,
@@ -28,7 +29,6 @@ from credit301.partners.messages import (
 LOANS, REPAYMENTS = "bank_loan", "bank_repayment"
 RECORDS = "records"
 """Where a line of the history keeps records for sources, by source: see :mod:`credit301.partners.reported`."""
-_HIGHEST_RATE = Decimal("0.36")
 _LARGEST = Decimal(10) ** 15
 
 
@@ -180,7 +180,7 @@ def _require_money(amount: Decimal, field: str, *, above: bool = False) -> None:
 
 
 def _require_rate(rate: Decimal) -> None:
-    if not rate.is_finite() or not 0 <= rate <= _HIGHEST_RATE or rate != round(rate, 6):
+    if not rate.is_finite() or not 0 <= rate <= HIGHEST_ANNUAL_RATE or rate != round(rate, 6):
         raise Refusal(
             "rate_out_of_range",
             Text(zh="年利率须在 0 与 0.36 之间。", en="The annual rate must be from 0 to 0.36."),

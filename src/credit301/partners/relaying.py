@@ -29,6 +29,7 @@ from credit301.partners.package import message_for
 from credit301.signing.nonces import MemoryNonces
 from credit301.signing.signer import Signer
 from credit301.signing.verifier import Verifier
+from credit301.telemetry import Tracing
 
 if TYPE_CHECKING:
     from credit301.workspace import Workspace
@@ -66,6 +67,7 @@ class Carrier:
         signer = Signer(platform_key(workspace))
         # Answers are bound to their requests: nothing has to be remembered of them.
         verifier = Verifier(keys_of(workspace, banks.values()), MemoryNonces())
+        self._tracing = Tracing.from_environment("credit301-relay")
         self._clients: list[httpx.AsyncClient] = []
         self._breakers = {name: Breaker() for name in banks}
         self._relays = []
@@ -79,6 +81,7 @@ class Carrier:
                 verifier,
                 self._clients[-1],
                 self.metrics,
+                self._tracing,
             )
             self._relays.append(
                 Relay(
@@ -105,6 +108,8 @@ class Carrier:
             self._known.close()
             self._audit.close()
             await self._store.close()
+            if self._tracing is not None:
+                await asyncio.to_thread(self._tracing.close)
 
     async def _prepared(self, bank: Bank, message: Message) -> ToBank:
         if message.kind is not Kind.APPLICATION_PACKAGE:

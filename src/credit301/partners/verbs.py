@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import logging.config
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,14 +27,10 @@ def relay(
         NotFound: the workspace has no bank.
         ConfigError: a bank's address, the platform's key or a certificate is missing.
     """
-    from credit301.governance.masking import ScrubbingFilter
+    from credit301.logs import configuration
     from credit301.partners.relaying import carry
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(ScrubbingFilter())
-    # Its lines name addresses of banks, one for each request.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.config.dictConfig(configuration(workspace.settings.log_format))
     address = port or workspace.settings.relay_port
     console.say(f"relay: metrics on http://{workspace.settings.host}:{address}/metrics")
     asyncio.run(carry(workspace, address))

@@ -22,13 +22,6 @@ def test_flooring_gives_the_nearest_multiple_below(amount: Decimal, step: Decima
     assert low % step == 0
 
 
-@given(amount=amounts, step=steps)
-def test_ceiling_gives_the_nearest_multiple_above(amount: Decimal, step: Decimal) -> None:
-    high = money.ceil_to(amount, step)
-    assert high - step < amount <= high
-    assert high % step == 0
-
-
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_float_becomes_the_decimal_that_reads_back_as_it(value: float) -> None:
     assert float(money.exact(value)) == value
