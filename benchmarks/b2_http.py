@@ -26,7 +26,10 @@ from serving.auth import HEADER
 from tests.support.ports import free_ports
 
 REACH = "p99 <= 10 ms; >= 1,000 decisions/s with 32 clients; >= 10 x the peer's rate"
-WHAT = "decisions over HTTP, two workers, {} (evidence has left the process before the answer, and is on the disk within 50 ms)"
+WHAT = (
+    "decisions over HTTP, two workers, {}"
+    " (evidence has left the process before the answer, and is on the disk within 50 ms)"
+)
 PATH = "/v1/decisions"
 P99_MS = 10.0
 RATE, RATE_UNIT = 1000.0, "decisions/s"
