@@ -33,8 +33,8 @@ from serving.strategies import StrategyBook
 
 REACH = "p50 <= 2 x floor, and >= 20 x faster than the peer"
 WHAT = (
-    "one decision in process: consent and features read, audited, sub-models, ensemble, rules, limit and price, reasons,"
-    " evidence (without ring tags, which do not exist yet)"
+    "one decision in process: consent and features read, audited, sub-models, ensemble, rules, limit and price,"
+    " reasons, evidence (without ring tags, which do not exist yet)"
 )
 FLOOR_TIMES = 2.0
 PEER_TIMES = 20.0
