@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import partial
 from itertools import count
 
+from msgspec import UNSET
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -58,6 +59,12 @@ class Metrics:
         self._stages = {name: stage.labels(name) for name in STAGES}
         self._shadow_stage = stage.labels("shadow")
         self._decisions = Counter("credit301_decisions", "Decisions by outcome.", ["outcome"], registry=self.registry)
+        self._fallbacks = Counter(
+            "credit301_fallbacks",
+            "Fallbacks that strategies took, by what was missing and what they did.",
+            ["missing", "action"],
+            registry=self.registry,
+        )
         self._errors = Counter(
             "credit301_errors", "Refused or failed requests by code.", ["code"], registry=self.registry
         )
@@ -158,6 +165,9 @@ class Metrics:
         """Count a decision and the times of its stages."""
         self._decisions.labels(decision.outcome.value).inc()
         self._by_alias.labels(decision.versions.alias, decision.outcome.value).inc()
+        if decision.fallbacks is not UNSET:
+            for taken in decision.fallbacks:
+                self._fallbacks.labels(taken.missing, taken.action).inc()
         timings: Timings = decision.timings_us
         for name, histogram in self._stages.items():
             histogram.observe(getattr(timings, name) / 1e6)

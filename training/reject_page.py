@@ -76,12 +76,16 @@ def plot(found: dict[str, Any]) -> Markup:
 
 def _tables(found: dict[str, Any]) -> dict[str, Any]:
     """``found`` with a table a bank."""
-    names = ("auc", "ks", "brier", "ece", "predicted", "observed", "difference", "error")
     tables = [
         (
             title,
             [
-                (f"{row['title']['zh']} {row['title']['en']}", *(row[name] for name in names))
+                (
+                    f"{row['title']['zh']} {row['title']['en']}",
+                    *(row[name] for name in ("auc", "ks", "brier", "ece")),
+                    *(f"{row[name]:.2%}" for name in ("predicted", "observed")),
+                    *_apart(row),
+                )
                 for row in found["rows"]
                 if row["bank"] == bank
             ],
@@ -89,3 +93,10 @@ def _tables(found: dict[str, Any]) -> dict[str, Any]:
         for bank, title in reject_study.BANKS.items()
     ]
     return {**found, "tables": tables}
+
+
+def _apart(row: dict[str, Any]) -> tuple[str | None, float | None]:
+    """A method's distance from the accepted-only model, and its error; nothing for that model itself."""
+    if row["method"] == reject_study.ACCEPTED:
+        return None, None
+    return f"{row['difference']:+.4f}", row["error"]

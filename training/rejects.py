@@ -135,7 +135,7 @@ def usable(population: Population) -> TrainingSet:
     if declined is None:
         raise ModelError(
             "There are no declined applications to infer from. 没有被拒绝的申请，无法做拒绝推断。",
-            hint="They come from the evidence of the endpoint's decisions; without them train as usual.",
+            hint="The endpoint's evidence keeps them: decide first (credit301 decide), or train with --reject-inference none.",
         )
     begins = data.times[test].min()
     kept = (declined.times < begins) & ~declined.head[data.entity].isin(data.head[data.entity].iloc[test]).to_numpy()
@@ -144,7 +144,7 @@ def usable(population: Population) -> TrainingSet:
             f"Of {len(declined)} declined applications {int(kept.sum())} are before the test begins "
             f"({pd.Timestamp(begins):%Y-%m-%d}) and of enterprises outside it; at least {LEAST_DECLINED} are needed. "
             f"检验期开始前可用的被拒申请只有 {int(kept.sum())} 笔，至少需要 {LEAST_DECLINED} 笔。",
-            hint="Wait, or train as usual; `credit301 reject_inference` shows what it would be worth.",
+            hint="Wait, or train as usual; `credit301 reject-inference` shows what it would be worth.",
         )
     return declined if kept.all() else declined.where(kept)
 

@@ -43,6 +43,7 @@ def page(workspace: Workspace, results: dict[str, Any], labels: np.ndarray, prob
             )
             for model in [*results["models"], *([limit] if limit else [])]
         ],
+        tuned=_tuned(workspace, results["tuned"] or []),
         lost=[(i["lost"][0], i["auc"], i["peer"], f"{i['auc'] - i['peer']:+.4f}") for i in lost],
         subsets=[(", ".join(item["kept"]), item["auc"]) for item in others],
         subsets_title=_title_of(others),
@@ -51,6 +52,19 @@ def page(workspace: Workspace, results: dict[str, Any], labels: np.ndarray, prob
         study_plot=study_plot,
         plots=[plots.calibration(labels, probability), plots.roc(labels, {_curve(results): probability})],
     )
+
+
+def _tuned(workspace: Workspace, found: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """A row for each sub-model whose parameters a search changed."""
+    numbers = ("num_leaves", "learning_rate", "lambda_l2", "min_data_in_leaf", "feature_fraction", "bagging_fraction")
+    return [
+        (
+            f"{workspace.source(one['name']).title.zh} {one['name']}",
+            *(one["parameters"][number] for number in numbers),
+            "是 yes" if one["parameters"]["extra_trees"] else "否 no",
+        )
+        for one in found
+    ]
 
 
 def _curve(results: dict[str, Any]) -> str:

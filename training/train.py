@@ -104,12 +104,12 @@ def train(
     say(f"train: bundle {bundle.version} written after {time.perf_counter() - started:.1f} s.")
     plots = figures.figures(found.labels, found.ensemble.probability.mean(axis=0))
     results["limit"] = limit
-    results["tuned"] = tuned
+    results["tuned"] = [{"name": name, "parameters": of} for name, of in tuned.items()] if tune else None
     results["outcomes"] = len(data)
     results["verdict"] = verdict.words(results)
     results |= {"version": bundle.version, "bundle": str(directory), "registered": None}
     if where is not None:
-        registered = tracking.log(workspace, known, found, bundle, directory, plots, results, where)
+        registered = _registered(workspace, known, found, bundle, directory, plots, results, where)
         results["registered"] = {"name": registered.name, "version": registered.version, "at": where.uri}
         say(f"train: registered as version {registered.version} of {registered.name}.")
     results["seconds"] = round(time.perf_counter() - started, 1)
@@ -123,6 +123,28 @@ def train(
     pages.write(workspace, pages.TRAINING, html)
     _remember(workspace, fingerprint, results)
     return {**results, "skipped": False}
+
+
+def _registered(
+    workspace: Workspace,
+    data: TrainingSet,
+    found: Evaluation,
+    bundle: Bundle,
+    directory: Path,
+    plots: dict[str, bytes],
+    results: dict[str, Any],
+    where: registry.Target,
+) -> tracking.Registered:
+    """The version that MLflow made of the training; it may have gone since the training began."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return tracking.log(workspace, data, found, bundle, directory, plots, results, where)
+    except MlflowException as error:
+        raise ModelError(
+            f"MLflow at {where.uri} did not take the training: {str(error)[:200]} MLflow 未能登记本次训练。",
+            hint=f"The bundle {bundle.version} is written. See that MLflow answers (credit301 status), then train again.",
+        ) from error
 
 
 def _inferred(

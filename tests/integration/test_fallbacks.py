@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,17 @@ from credit301.workspace import Workspace
 from serving.app import Service
 from tests.support import strategies
 from tests.support.consenting import consent
-from tests.support.endpoint import GOOD_ONE, HOLLOW, TAX_ONLY, ask, client_of, make_bundle, refused, workspace_in
+from tests.support.endpoint import (
+    GOOD_ONE,
+    HOLLOW,
+    TAX_ONLY,
+    ask,
+    client_of,
+    make_bundle,
+    metrics_of,
+    refused,
+    workspace_in,
+)
 from tests.support.ports import free_port, free_ports
 from tests.support.redis_server import redis_server
 from tests.support.scoring import GOOD, put
@@ -46,10 +57,18 @@ def workspace(home: Path, redis_url: str, **fallbacks: Any) -> Workspace:
 
 
 def answers(made: Workspace, *entities: str, model: bool = True) -> list[Any]:
-    """What the endpoint answers on each, with a model or without any."""
+    """What the endpoint answers on each, with a model or without any; it has counted the fallbacks that it took."""
     bundle = made.paths.bundles / make_bundle(made.paths.bundles).version if model else None
     with running(Service(made, bundle=bundle).app()) as address, client_of(made, address) as api:
-        return [ask(api, entity) for entity in entities]
+        given = [ask(api, entity) for entity in entities]
+        taken = Counter(
+            f'credit301_fallbacks_total{{action="{one["action"]}",missing="{one["missing"]}"}}'
+            for answer in given
+            for one in answer.json().get("fallbacks", ())
+        )
+        counted = metrics_of(api)
+        assert {name: counted[name] for name in taken} == taken
+        return given
 
 
 def replayed(made: Workspace, count: int) -> None:
