@@ -92,7 +92,7 @@ class PartnerApi:
         self._admit = admit
         self._store: ApplicationStore | None = None
         self._nonces: RedisNonces | None = None
-        self._parts: tuple[Verifier, Signer, PartnerDesk] | None = None
+        self._parts: tuple[Verifier, dict[str, Signer], PartnerDesk] | None = None
         self._kind = msgspec.json.Decoder(_Kind)
         self._readers = {tag: Reader(kind, "message_id", _HINTS) for tag, kind in _KINDS.items()}
         self._encode = msgspec.json.Encoder().encode
@@ -105,7 +105,7 @@ class PartnerApi:
             Refusal: it is not possible now (409), or contradicts what was agreed (422).
         """
         body = await read_body(request)
-        verifier, signer, desk = self._set_up()
+        verifier, signers, desk = self._set_up()
         asked = HttpMessage(request.method, str(request.url), dict(request.headers), body)
         verified = await _verified(verifier, asked)
         if self._admit is not None:
@@ -115,7 +115,8 @@ class PartnerApi:
             raise ApiError(_OTHER_NUMBER)
         receipt = self._encode(await desk.take(verified.owner, message))
         answer = HttpAnswer(HTTPStatus.OK, {"content-type": _JSON}, receipt, asked)
-        return Response(receipt, headers={"content-type": _JSON} | signer.sign_answer(answer, verified.message_id))
+        signed = signers[verified.owner].sign_answer(answer, verified.message_id)
+        return Response(receipt, headers={"content-type": _JSON} | signed)
 
     async def schema(self, request: Request) -> Response:
         """A published schema."""
@@ -141,20 +142,21 @@ class PartnerApi:
         message: FromBank = self._readers[kind].decode(body)
         return message
 
-    def _set_up(self) -> tuple[Verifier, Signer, PartnerDesk]:
+    def _set_up(self) -> tuple[Verifier, dict[str, Signer], PartnerDesk]:
         # Not before it is asked for: an endpoint that only decides needs no database and no key.
         if self._parts is None:
             workspace = self._workspace
             try:
-                ring = keys_of(workspace, load_banks(workspace).values())
-                signer = Signer(platform_key(workspace))
+                banks = load_banks(workspace)
+                ring = keys_of(workspace, banks.values())
+                signers = {name: Signer(platform_key(workspace, bank)) for name, bank in banks.items()}
                 self._store = ApplicationStore.of(workspace)
             except (KeyUnusable, ConfigError) as error:
                 log.warning("messages of banks are not taken: %s", error)
                 raise ApiError(_UNAVAILABLE) from error
             self._nonces = RedisNonces(workspace.settings.redis_address())
             desk = PartnerDesk(self._store, workspace.entity.key)
-            self._parts = Verifier(ring, self._nonces), signer, desk
+            self._parts = Verifier(ring, self._nonces), signers, desk
         return self._parts
 
 

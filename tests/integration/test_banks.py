@@ -353,7 +353,7 @@ class TestDelivery:
 
         async def run() -> Outcome:
             verifier = Verifier(ring or keys_of(world.workspace, [bank]), MemoryNonces())
-            signer = Signer(platform_key(world.workspace))
+            signer = Signer(platform_key(world.workspace, bank))
             async with client_for(bank, settings or world.workspace.settings) as client:
                 deliver = HttpDelivery(bank, address, prepared, signer, verifier, client, metrics, tracing)
                 return await deliver(message)
@@ -426,9 +426,15 @@ class TestDelivery:
         (certificate, key_file), (mine, my_key) = authority.server(), authority.client("platform")
         key = PrivateKey.generate(Algorithm.SM2, "sm-bank")
         ring = KeyRing([PublicKey.load(key.public_pem(), key.key_id, PLATFORM)])
-        changes = {"mutual_tls": True, "algorithm": "sm2-sm3", "encryption": "sm4"}
+        changes = {
+            "mutual_tls": True, "algorithm": "sm2-sm3", "platform_algorithm": "sm2-sm3", "encryption": "sm4",
+        }  # fmt: skip
         bank = load_banks(world.workspace)[PLATFORM].model_copy(update=changes)
-        simulated = SimulatedBank(PLATFORM, key, world.banks[PLATFORM].platform, "", "t", Habits.perfect())
+        ours = platform_key(world.workspace, bank)
+        assert ours.algorithm is Algorithm.SM2
+        # The bank knows no other key of the platform than this one.
+        registered = KeyRing([PublicKey.load(ours.public_pem(), ours.key_id, world.workspace.name)])
+        simulated = SimulatedBank(PLATFORM, key, registered, "", "t", Habits.perfect())
         tls = {
             "ssl_certfile": certificate,
             "ssl_keyfile": key_file,

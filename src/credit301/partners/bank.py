@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from credit301.workspace import Workspace
 
 FOLDER, FILE = Path("banks"), "bank.yaml"
+Signing = Literal["ed25519", "ecdsa-p256-sha256", "sm2-sm3"]
 KeyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 
 
@@ -63,7 +64,8 @@ class Timeouts(Strict):
 class Bank(Strict):
     """One bank. Its ``name`` is that of its client of the API, and so the tenant of its applications.
 
-    ``algorithm``: how the bank signs, and its demonstration key is made. ``encryption``: whether what is sent to it is
+    ``algorithm``: how the bank signs, and its demonstration key is made. ``platform_algorithm``: how the platform must
+    sign what it sends to it, where the bank takes one way only. ``encryption``: whether what is sent to it is
     sealed, with its key's own algorithm. ``at_once``: messages under way to it side by side.
     """
 
@@ -71,7 +73,8 @@ class Bank(Strict):
     title: Text
     modes: Annotated[tuple[Mode, ...], Field(min_length=1)]
     address: str = ""
-    algorithm: Literal["ed25519", "ecdsa-p256-sha256", "sm2-sm3"] = "ed25519"
+    algorithm: Signing = "ed25519"
+    platform_algorithm: Signing | None = None
     keys: tuple[Key, ...] = ()
     encryption: Literal["none", "jwe", "sm4"] = "none"
     mutual_tls: bool = False

@@ -64,7 +64,6 @@ class Carrier:
         self._store = ApplicationStore.of(workspace)
         self._audit = AuditWriter.of(workspace)
         self._known = KnownReader(workspace, self._audit)
-        signer = Signer(platform_key(workspace))
         # Answers are bound to their requests: nothing has to be remembered of them.
         verifier = Verifier(keys_of(workspace, banks.values()), MemoryNonces())
         self._tracing = Tracing.from_environment("credit301-relay")
@@ -77,7 +76,7 @@ class Carrier:
                 bank,
                 address_of(workspace, bank),
                 self._prepared,
-                signer,
+                Signer(platform_key(workspace, bank)),
                 verifier,
                 self._clients[-1],
                 self.metrics,

@@ -111,3 +111,18 @@ class TestKeys:
         settings: Any = Settings(home=tmp_path, profile=Profile.PRODUCTION, signing_key_file=path)
         key = platform_key(replace(wuhan, settings=settings))
         assert (key.key_id, key.algorithm) == ("platform-2026", Algorithm.P256)
+
+    def test_a_bank_that_takes_one_way_only_is_signed_to_so_or_it_is_said(
+        self, wuhan: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bank = load_banks(wuhan)["demo"].model_copy(update={"platform_algorithm": "sm2-sm3"})
+        assert platform_key(wuhan, bank).algorithm is Algorithm.SM2
+        for name, algorithm in (("p256", Algorithm.P256), ("sm2", Algorithm.SM2)):
+            (tmp_path / f"{name}.pem").write_text(PrivateKey.generate(algorithm, "x").pem())
+        settings: Any = Settings(home=tmp_path, profile=Profile.PRODUCTION, signing_key_file=tmp_path / "p256.pem")
+        production = replace(wuhan, settings=settings)
+        with pytest.raises(ConfigError, match=r"takes sm2-sm3.*SIGNING_KEY_FILE names signs by ecdsa-p256-sha256"):
+            platform_key(production, bank)
+        monkeypatch.setenv("CREDIT301_BANK_DEMO_SIGNING_KEY_FILE", str(tmp_path / "sm2.pem"))
+        assert platform_key(production, bank).key_id == "sm2"
+        assert platform_key(production).key_id == "p256"
