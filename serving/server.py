@@ -26,6 +26,8 @@ _WORKERS = f"{PREFIX}SERVING_WORKERS"
 PROTOCOL = "serving.peer:PeerProtocol"
 MOST_CONNECTIONS = 4096
 """A worker answers a plain 503 beyond so many; what is let in before that is refused in the usual shape."""
+WORKER_SECONDS = 30
+"""Within which a worker must be ready, and answer: on a busy machine its libraries take longer than the usual five."""
 BACKLOG = 1024
 """Connections that the system keeps for a worker that has not taken them yet."""
 
@@ -67,6 +69,7 @@ def run(workspace: Workspace, *, port: int, workers: int = 1, bundle: Path | Non
             server_header=False,
             log_config=configuration(workspace.settings.log_format),
             timeout_graceful_shutdown=10,
+            timeout_worker_healthcheck=WORKER_SECONDS,
         )
     finally:
         if shared is not None:

@@ -135,7 +135,7 @@ def usable(population: Population) -> TrainingSet:
     if declined is None:
         raise ModelError(
             "There are no declined applications to infer from. 没有被拒绝的申请，无法做拒绝推断。",
-            hint="The endpoint's evidence keeps them: decide first (credit301 decide), or train with --reject-inference none.",
+            hint="Decisions leave them in the evidence: decide first (credit301 decide), or --reject-inference none.",
         )
     begins = data.times[test].min()
     kept = (declined.times < begins) & ~declined.head[data.entity].isin(data.head[data.entity].iloc[test]).to_numpy()

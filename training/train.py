@@ -143,7 +143,7 @@ def _registered(
     except MlflowException as error:
         raise ModelError(
             f"MLflow at {where.uri} did not take the training: {str(error)[:200]} MLflow 未能登记本次训练。",
-            hint=f"The bundle {bundle.version} is written. See that MLflow answers (credit301 status), then train again.",
+            hint=f"Bundle {bundle.version} is written. See that MLflow answers (credit301 status), and train again.",
         ) from error
 
 

@@ -111,7 +111,8 @@ def test_a_file_in_another_order_is_refused(data: TrainingSet, tmp_path: Path) -
 def test_what_may_be_used_decides_where_the_rows_are_kept_and_too_little_is_said_at_once(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_memory = memory.AT_LEAST + ROWS_AT_MOST * 10 * (memory.FRAME + memory.BINNED) / memory.GIB
+    of_a_value = memory.FRAME + memory.BINNED + memory.OF_A_SAMPLE
+    in_memory = memory.AT_LEAST + ROWS_AT_MOST * 10 * of_a_value / memory.GIB
     monkeypatch.setattr(memory, "OF_A_ROW", 0)
     assert memory.fits(path, in_memory)
     assert not memory.fits(path, in_memory - 1e-5)

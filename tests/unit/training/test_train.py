@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.exceptions import MlflowException
 
+from credit301.errors import ModelError
 from credit301.model.bundle import read
 from credit301.strategy.errors import StrategyError
 from tests.unit.training import synthetic
-from training import evaluation, report, splits
+from training import evaluation, registry, report, splits, tracking
 from training.bundling import feature_version
 from training.dataset import TrainingSet
 from training.specs import source_specs
@@ -136,3 +138,18 @@ def test_two_loans_of_one_decision_are_one_risk_in_the_limit(tmp_path: Path) -> 
     assert limit is not None
     expected = ((0.75 - data.labels) ** 2).mean()
     assert limit["brier"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_an_mlflow_that_went_away_meanwhile_is_named_and_what_was_trained_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> None:
+        raise MlflowException("API request failed")
+
+    monkeypatch.setattr(tracking, "log", gone)
+    monkeypatch.setattr(registry, "is_up", lambda _: False)
+    workspace = synthetic.workspace(tmp_path)
+    with pytest.raises(ModelError, match="did not take the training: API request failed") as caught:
+        train(workspace, synthetic.rows(300))
+    (bundle,) = workspace.paths.bundles.iterdir()
+    assert bundle.name in caught.value.hint
