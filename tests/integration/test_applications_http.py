@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import random
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -233,6 +234,17 @@ class TestIdentity:
         ]
         refused(world.api.post(f"{place}/identity/phone/code", json=wrong), 422, "no_code_to_confirm", "check")
 
+    def test_who_had_no_answer_may_confirm_the_code_once_more(self, world: World) -> None:
+        place = begin(world)
+        sent = world.api.post(f"{place}/identity/phone", json={**PERSON, "phone": PHONE}).json()
+        code = world.identity.post("/simulated/phone", json={"phone": PHONE}).json()["codes"][-1]
+        body = {"check": sent["check"], "code": code}
+        first, again = (world.api.post(f"{place}/identity/phone/code", json=body).json() for _ in range(2))
+        assert first["outcome"] == "pass"
+        assert again == first
+        elsewhere = begin(world)
+        refused(world.api.post(f"{elsewhere}/identity/phone/code", json=body), 422, "no_code_to_confirm", "check")
+
     def test_a_code_that_has_run_out_is_not_taken(self, world: World) -> None:
         place = begin(world)
         sent = world.api.post(f"{place}/identity/phone", json={**PERSON, "phone": PHONE}).json()
@@ -266,6 +278,8 @@ class TestIdentity:
     ) -> None:
         place = begin(world)
         face = {**PERSON, "capture": "live-1"}
+        # Its first lots: it fails, then it answers.
+        monkeypatch.setattr(world.provider, "lots", random.Random(1))
         monkeypatch.setattr(world.provider, "behaviour", msgspec.structs.replace(Behaviour.perfect(), failures=0.5))
         assert world.api.post(f"{place}/identity/face", json=face).json()["outcome"] == "pass"
         monkeypatch.setattr(world.provider, "behaviour", msgspec.structs.replace(Behaviour.perfect(), failures=1.0))

@@ -78,9 +78,14 @@ class VerificationDesk:
         return Verified(kept["id"], Kind.PHONE, check.outcome, check.reason, MOST_TRIALS - before - 1)
 
     async def confirm_phone(self, tenant: Tenant, number: UUID, check: UUID, code: str) -> Verified:
-        """Whether ``code`` is the one that was sent; it may be tried a few times. Raises as :meth:`start_phone`."""
+        """Whether ``code`` is the one that was sent; it may be tried a few times. Raises as :meth:`start_phone`.
+
+        A check that is finished says again what came of it: whoever had no answer may ask once more.
+        """
         await self._desk.current(tenant, number)
         tried = await self._store.try_check(tenant, number, check)
+        if tried is None and (done := await self._finished(tenant, number, check)) is not None:
+            return Verified(check, Kind.PHONE, Outcome(done["outcome"]), "", MOST_TRIALS - done["trials"])
         if tried is None or tried["trials"] > MOST_TRIALS:
             raise Refusal(
                 "no_code_to_confirm",
@@ -96,6 +101,11 @@ class VerificationDesk:
         if said.outcome is not Outcome.RETRY:
             await self._store.finish_check(tenant, number, check, said.outcome.value, said.score)
         return Verified(check, Kind.PHONE, said.outcome, said.reason, MOST_TRIALS - tried["trials"])
+
+    async def _finished(self, tenant: Tenant, number: UUID, check: UUID) -> Any | None:
+        """The check of a telephone that is finished; ``None`` where there is none of this number."""
+        checks = await self._store.checks(tenant, number)
+        return next((item for item in checks if item["id"] == check and item["kind"] == Kind.PHONE), None)
 
     async def face(self, tenant: Tenant, number: UUID, person: Person, capture: str) -> Verified:
         """Compare a face with that of the identity document. Raises as :meth:`start_phone`."""
