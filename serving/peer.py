@@ -8,6 +8,7 @@ from starlette.requests import HTTPConnection
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from credit301.signing.tls import bank_of
+from serving import evenly
 
 _STATE = "certified_bank"
 
@@ -25,7 +26,13 @@ class PeerProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Read the certificate, which was verified in the handshake, once for the connection."""
         super().connection_made(transport)
+        evenly.count(1)
         self._bank = bank_of(transport.get_extra_info("peercert"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        super().connection_lost(exc)
+        evenly.count(-1)
 
     def on_message_begin(self) -> None:
         """Add the bank to the state of each request."""

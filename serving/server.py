@@ -17,6 +17,7 @@ from credit301.logs import configuration
 from credit301.settings import PREFIX
 from credit301.signing.tls import TlsFiles, followed_context
 from credit301.workspace import Workspace
+from serving import evenly
 from serving.metrics import MULTIPROCESS
 
 _WORKSPACE = f"{PREFIX}WORKSPACE"
@@ -24,6 +25,7 @@ _BUNDLE = f"{PREFIX}SERVING_BUNDLE"
 _SHARED = f"{PREFIX}SERVING_SHARED_METRICS"
 _WORKERS = f"{PREFIX}SERVING_WORKERS"
 PROTOCOL = "serving.peer:PeerProtocol"
+SHARING = "serving.evenly:EvenLoop"
 MOST_CONNECTIONS = 4096
 """A worker answers a plain 503 beyond so many; what is let in before that is refused in the usual shape."""
 WORKER_SECONDS = 30
@@ -53,6 +55,8 @@ def run(workspace: Workspace, *, port: int, workers: int = 1, bundle: Path | Non
     if shared is not None:
         os.environ[MULTIPROCESS] = shared
         os.environ[_SHARED] = "1"
+        evenly.make(Path(shared) / "connections")
+        os.environ[evenly.SHARES] = str(Path(shared) / "connections")
     try:
         uvicorn.run(
             "serving.server:from_environment",
@@ -60,7 +64,7 @@ def run(workspace: Workspace, *, port: int, workers: int = 1, bundle: Path | Non
             host=workspace.settings.host,
             port=port,
             workers=workers,
-            loop="uvloop",
+            loop=SHARING if shared is not None else "uvloop",
             http=PROTOCOL,
             ssl_context_factory=secured,
             backlog=BACKLOG,
