@@ -35,7 +35,6 @@ class Mortal:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
-        self.killed = 0
         self._command = [str(part) for part in command]
         self._answers = answers
         self._log = folder / f"{name}.log"
@@ -43,18 +42,28 @@ class Mortal:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start it and wait until it answers; one that ends at once is started again, as a supervisor does.
+
+        PostgreSQL does as long as processes of the server before hold its shared memory.
+        """
+        self._spawn()
+        until(self._is_up, f"{self.name} (its log: {self._log})", START_SECONDS)
+
+    def _is_up(self) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            self._spawn()
+        return self._answers()
+
+    def _spawn(self) -> None:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment,
                 start_new_session=True,
             )  # fmt: skip
-        until(self._answers, f"{self.name} (its log: {self._log})", START_SECONDS)
 
     def kill(self) -> None:
         """End it with all its processes at once, as the machine's power would."""
         self._end(signal.SIGKILL)
-        self.killed += 1
 
     def send(self, sent: signal.Signals) -> None:
         """Send a signal to the process that was started, and to no other of its group."""
