@@ -267,3 +267,32 @@ def test_a_relay_that_dies_leaves_a_message_for_later_and_not_for_now(server: Se
         assert len(await store.database.fetch(statements.CLAIM_MESSAGES, now=later, until=later, **given)) == 1
 
     with_store(server, act)
+
+
+def test_thousands_that_wait_in_a_table_that_nobody_has_analysed_do_not_keep_the_relay_from_the_next(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A tenth of the time that a statement is given: read anew for each message, the waiting ones take many times that.
+    monkeypatch.setattr("credit301.applications.database.STATEMENT_SECONDS", 0.5)
+
+    async def act(store: ApplicationStore) -> None:
+        heads = await caused(store, applications=300)
+        import psycopg
+
+        with psycopg.connect(url(server), autocommit=True) as connection:
+            connection.execute(
+                "insert into applications.outbox"
+                " (id, workspace, tenant, application_id, kind, payload, created_at, next_attempt_at)"
+                " select gen_random_uuid(), workspace, tenant, application_id, kind, payload, created_at, next_attempt_at"
+                " from applications.outbox cross join generate_series(1, 39)"
+            )
+        delivered: list[UUID] = []
+
+        async def deliver(message: Message) -> Outcome:
+            delivered.append(message.application)
+            return Delivered()
+
+        assert await relay(store, deliver, most=32).once() == 32
+        assert delivered == heads[:32]
+
+    with_store(server, act)
