@@ -24,6 +24,20 @@ WAITING_FOR_EACH = 8
 """Requests that may wait for each connection; one more is turned away, so that no queue grows without end."""
 CONNECT_SECONDS = 3.0
 STATEMENT_SECONDS = 5.0
+_GONE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    # The driver says so of a connection whose server died in the middle of a statement.
+    asyncpg.InternalClientError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    # Another server than ours, or another password: nothing that whoever applies can mend.
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    OSError,
+    TimeoutError,
+)
 _DIALECT: Dialect = dialect()  # type: ignore[no-untyped-call]
 
 
@@ -99,14 +113,7 @@ class Database:
                 "The tables of applications are not there or not up to date.",
                 hint="Run: credit301 applications migrate.",
             ) from error
-        except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.OperatorInterventionError) as error:
-            raise _gone(error) from error
-        except (asyncpg.CannotConnectNowError, asyncpg.TooManyConnectionsError) as error:
-            raise _gone(error) from error
-        except asyncpg.InvalidAuthorizationSpecificationError as error:
-            # Another server than ours, or another password: nothing that whoever applies can mend.
-            raise _gone(error) from error
-        except (asyncpg.InvalidCatalogNameError, OSError, TimeoutError) as error:
+        except _GONE as error:
             raise _gone(error) from error
         finally:
             self._inside -= 1
