@@ -127,7 +127,7 @@ class Service:
             workspace, self._store, self._flow, consents, self._audit, self._metrics, example
         )
         self._reviews = ReviewApi(workspace, self._applications.store, self._strategies, self._audit)
-        endpoints = (*self._applications.endpoints, *self._reviews.endpoints)
+        self._endpoints = (*self._applications.endpoints, *self._reviews.endpoints)
         self._partners = PartnerApi(workspace, self._guard.take)
         self._operations = Operations(
             self._store,
@@ -141,7 +141,7 @@ class Service:
                 self._reader.type,
                 self._consents.types,
                 self._events.types,
-                endpoints,
+                self._endpoints,
                 banks=True,
             ),
         )
@@ -168,10 +168,7 @@ class Service:
                 for path, (handler, status_code) in self._consents.routes.items()
             ),
             *(route("POST", path, _told(handler), door) for path, handler in self._events.routes.items()),
-            *(
-                route(item.method, item.path, _told(item.handler, item.status), door)
-                for item in (*self._applications.endpoints, *self._reviews.endpoints)
-            ),
+            *(route(item.method, item.path, _told(item.handler, item.status), door) for item in self._endpoints),
             public("POST", PARTNERS, self._partners.receive),
             public("GET", SCHEMA, self._partners.schema),
             # How the service is doing is told however much there is to do: these wait at no door.

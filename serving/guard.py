@@ -162,10 +162,11 @@ class Guard:
         door: Admission, arrived: float, handler: Guarded, request: Request, request_id: str, tenant: str
     ) -> Response:
         # The body is here before a place is taken: nobody keeps one by sending slowly.
-        complete = await _with_body(request)
+        if request.method not in ("GET", "HEAD"):
+            await read_body(request)
         await door.enter(Deadline(arrived, budget_of(request.headers)))
         try:
-            return await handler(complete, request_id, tenant)
+            return await handler(request, request_id, tenant)
         finally:
             door.leave()
 
@@ -227,14 +228,3 @@ def request_id_of(sent: str | None) -> str:
     if sent and _REQUEST_ID.fullmatch(sent) and scrub(sent) == sent:
         return sent
     return uuid.uuid4().hex
-
-
-async def _with_body(request: Request) -> Request:
-    if request.method in ("GET", "HEAD"):
-        return request
-    body = await read_body(request)
-
-    async def receive() -> Message:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return Request(request.scope, receive)

@@ -16,6 +16,7 @@ from serving.errors import BODY_TOO_SLOW, ApiError, Problem, too_large
 
 LARGEST_BODY = 16 * 1024
 BODY_SECONDS = 10.0
+_BODY = "credit301.body"
 _FIELD = re.compile(r"(?:field |at )`\$?\.?([^`]+)`")
 _SENT = re.compile(r" (?:'.*'|\".*\"|[-+\d.eE]+)$", re.DOTALL)
 _WANTED = {
@@ -149,11 +150,14 @@ class Reader:
 
 
 async def read_body(request: Request) -> bytes:
-    """The body of ``request``.
+    """The body of ``request``, which is read once and kept for whoever asks again.
 
     Raises:
         ApiError: it is larger than ``LARGEST_BODY`` bytes, or takes too long; it is not read further then.
     """
+    known: bytes | None = request.scope.get(_BODY)
+    if known is not None:
+        return known
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > LARGEST_BODY:
         raise ApiError(too_large(LARGEST_BODY))
@@ -171,4 +175,5 @@ async def read_body(request: Request) -> bytes:
     except ClientDisconnect as error:
         gone = Text(zh="客户端已断开。", en="The client went away.")
         raise ApiError(Problem(400, "client_disconnected", gone)) from error
-    return b"".join(chunks)
+    body = request.scope[_BODY] = b"".join(chunks)
+    return body

@@ -160,12 +160,12 @@ class ReviewApi:
         """Conclude a review; it is in the audit trail under the reviewer's name."""
         sent: Any = await self._readers[ReviewConclusion].read(request)
         concluded = Concluded(by=request.scope[PRINCIPAL].client, **msgspec.structs.asdict(sent))
-        desk, store = ReviewDesk(self._store()), self._store()
-        found = await store.find(Tenant(caller), number_of(request))
+        store = self._store()
+        desk, found = ReviewDesk(store), await store.find(Tenant(caller), number_of(request))
         chosen = self._strategies.of(found.entity, caller, found.details.product, found.mode.value)
-        checked = await desk.check(Tenant(caller), found.id, concluded, chosen.strategy.product)
-        await self._audit.durable(self._audit.append(_entry(checked, concluded)))
-        return ApplicationState.of(await desk.conclude(checked, concluded))
+        desk.check(found, concluded, chosen.strategy.product)
+        await self._audit.durable(self._audit.append(_entry(found, concluded)))
+        return ApplicationState.of(await desk.conclude(found, concluded))
 
     def _explained(self, found: Application, decision: dict[str, Any], review: ReviewRight) -> Explanation:
         said: dict[str, list[Text]] = {"adverse": [], "favourable": []}

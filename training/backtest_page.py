@@ -27,7 +27,6 @@ FIGURES = (
     ("利润（元） profit, yuan", "profit"),
     ("预期利润（元） expected profit, yuan", "expected_profit"),
 )
-SHARES = frozenset({"approval_rate", "bad_rate", "expected_bad_rate", "mean_rate"})
 Cell = str | int | None
 
 
@@ -50,11 +49,11 @@ def write(workspace: Workspace, found: Backtest) -> Path:
 def figures(found: Backtest) -> list[list[Cell]]:
     """Title, candidate, current, difference."""
     new, old = found.sums[WHOLE, WHOLE]
-    rows = []
+    rows: list[list[Cell]] = []
     for title, name in FIGURES:
         one, other = getattr(new, name), getattr(old, name)
         apart = None if one is None or other is None else one - other
-        rows.append([title, *(_written(name, value) for value in (one, other, apart))])
+        rows.append([title, *(pages.written(name, value) for value in (one, other, apart))])
     return rows
 
 
@@ -64,10 +63,10 @@ def swaps(found: Backtest) -> list[list[Cell]]:
         [
             f"{zh} {en}",
             (part := found.swaps[name]).applications,
-            _written("bad_rate", part.bad_rate),
-            _written("bad_rate", part.expected_bad_rate),
-            _written("limits", part.limits),
-            _written("profit", part.profit),
+            pages.written("bad_rate", part.bad_rate),
+            pages.written("bad_rate", part.expected_bad_rate),
+            pages.written("limits", part.limits),
+            pages.written("profit", part.profit),
         ]
         for name, zh, en in SWAPS
     ]
@@ -78,14 +77,6 @@ def causes(found: Backtest) -> list[list[Cell]]:
     new, old = found.causes
     codes = sorted(new.keys() | old.keys(), key=lambda code: -max(new.get(code, 0), old.get(code, 0)))
     return [[code, new.get(code, 0), old.get(code, 0)] for code in codes]
-
-
-def _written(name: str, value: float | None) -> Cell:
-    if value is None:
-        return None
-    if name in SHARES:
-        return f"{value:.2%}"
-    return f"{value:,.0f}"
 
 
 def _plots(found: Backtest) -> list[Any]:
@@ -112,4 +103,4 @@ def _segments(found: Backtest) -> list[tuple[str, list[list[Cell]]]]:
 
 def _line(value: str, new: Sum, old: Sum) -> list[Cell]:
     pairs = [(name, getattr(new, name), getattr(old, name)) for name in ("approval_rate", "bad_rate", "profit")]
-    return [value, new.applications, *(_written(name, one) for name, *both in pairs for one in both)]
+    return [value, new.applications, *(pages.written(name, one) for name, *both in pairs for one in both)]

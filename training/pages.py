@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 FOLDER = "models"
 MOVED = 12
+_SHARES = frozenset({"approval_rate", "bad_rate", "expected_bad_rate", "mean_rate"})
 TRAINING, REJECTS = "training", "reject-inference"
 LIVE = {
     "decisions": "决策 decisions",
@@ -174,3 +175,10 @@ def month_plots(table: pd.DataFrame, psi_limit: float) -> list[Any]:
 def _size(table: pd.DataFrame, month: str) -> list[int]:
     chosen = table[(table["month"] == month) & (table["segment"] == WHOLE)]
     return [int(chosen["rows"].iloc[0]), int(chosen["defaults"].iloc[0])]
+
+
+def written(name: str, value: float | None) -> str | None:
+    """A figure of strategies as their pages write it: shares in percent, counts and money in whole numbers."""
+    if value is None:
+        return None
+    return f"{value:.2%}" if name in _SHARES else f"{value:,.0f}"

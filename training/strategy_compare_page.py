@@ -26,7 +26,6 @@ FIGURES = (
     ("违约率 bad rate", "bad_rate"),
 )
 SWAP_HEADS = ("", "申请 applications", "额度合计 limits", "已有结果 outcomes known", "违约率 bad rate")
-SHARES = frozenset({"approval_rate", "mean_rate", "bad_rate"})
 Cell = str | None
 
 
@@ -64,7 +63,7 @@ def figures(found: Compared) -> list[list[Cell]]:
     for title, name in FIGURES:
         a, b = getattr(one, name), getattr(other, name)
         apart = None if a is None or b is None else b - a
-        rows.append([title, *(_written(name, value) for value in (a, b, apart))])
+        rows.append([title, *(pages.written(name, value) for value in (a, b, apart))])
     return rows
 
 
@@ -73,16 +72,10 @@ def swaps(found: Compared) -> list[list[Cell]]:
     return [
         [
             f"{zh} {en}",
-            _written("applications", (part := found.swaps[name]).applications),
-            _written("limits", part.limits),
-            _written("outcomes", part.outcomes),
-            _written("bad_rate", part.bad_rate),
+            pages.written("applications", (part := found.swaps[name]).applications),
+            pages.written("limits", part.limits),
+            pages.written("outcomes", part.outcomes),
+            pages.written("bad_rate", part.bad_rate),
         ]
         for name, zh, en in SWAPS
     ]
-
-
-def _written(name: str, value: float | None) -> Cell:
-    if value is None:
-        return None
-    return f"{value:.2%}" if name in SHARES else f"{value:,.0f}"

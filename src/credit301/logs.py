@@ -31,8 +31,7 @@ class JsonFormatter(logging.Formatter):
         for name in FIELDS:
             if (value := getattr(record, name, None)) is not None:
                 said[name] = scrub(value) if isinstance(value, str) else value
-        if record.exc_info and not record.exc_text:
-            record.exc_text = self.formatException(record.exc_info)
+        # The masking filter has written the trace down.
         if record.exc_text:
             said["exception"] = record.exc_text
         return json.dumps(said, ensure_ascii=False)

@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
+    from opentelemetry.context import Context
     from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.trace import SpanKind
 
 Attributes: TypeAlias = Mapping[str, str | int | float | bool]
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -67,31 +69,34 @@ class Tracing:
     @contextmanager
     def serving(self, name: str, headers: Mapping[str, str], attributes: Attributes) -> Iterator[Traced]:
         """The span of a request that is answered within the block, a child of the one that ``headers`` name."""
-        from opentelemetry.trace import SpanKind, Status, StatusCode
+        from opentelemetry.trace import SpanKind
 
-        traced = Traced()
-        with self._tracer.start_as_current_span(
-            name, self._context.extract(headers), kind=SpanKind.SERVER, attributes=dict(attributes)
-        ) as span:
+        with self._span(name, SpanKind.SERVER, attributes, self._context.extract(headers)) as traced:
             yield traced
-            span.set_attributes(traced.attributes)
-            if traced.status:
-                span.set_attribute("http.response.status_code", traced.status)
-            if traced.status >= _SERVER_ERROR:
-                span.set_status(Status(StatusCode.ERROR))
 
     @contextmanager
     def calling(self, name: str, attributes: Attributes, headers: dict[str, str]) -> Iterator[Traced]:
         """The span of a request to somebody else, whose ``headers`` are given the trace."""
         from opentelemetry.trace import SpanKind
 
-        traced = Traced()
-        with self._tracer.start_as_current_span(name, kind=SpanKind.CLIENT, attributes=dict(attributes)) as span:
+        with self._span(name, SpanKind.CLIENT, attributes) as traced:
             self._context.inject(headers)
+            yield traced
+
+    @contextmanager
+    def _span(
+        self, name: str, kind: SpanKind, attributes: Attributes, context: Context | None = None
+    ) -> Iterator[Traced]:
+        from opentelemetry.trace import Status, StatusCode
+
+        traced = Traced()
+        with self._tracer.start_as_current_span(name, context, kind=kind, attributes=dict(attributes)) as span:
             yield traced
             span.set_attributes(traced.attributes)
             if traced.status:
                 span.set_attribute("http.response.status_code", traced.status)
+            if traced.status >= _SERVER_ERROR:
+                span.set_status(Status(StatusCode.ERROR))
 
     def stages(self, stages: Sequence[Stage], attributes: Attributes) -> None:
         """Say what the current span was made of, after it happened; ``attributes`` are the current span's own."""

@@ -105,22 +105,20 @@ class ReviewDesk:
         """Applications that wait for a person, those that have waited longest first."""
         return await self._store.referred(tenant, most)
 
-    async def check(self, tenant: Tenant, number: UUID, concluded: Concluded, product: Product) -> Application:
-        """The application, after seeing that it may be ``concluded`` so, within the bounds of ``product``.
+    @staticmethod
+    def check(found: Application, concluded: Concluded, product: Product) -> None:
+        """Insist that ``found`` may be ``concluded`` so, within the bounds of ``product``.
 
         Raises:
-            UnknownApplication: this tenant has none of this number.
             Refusal: it waits for no person, or the offer is out of bounds; the field is named.
         """
-        found = await self._store.find(tenant, number)
         if found.state is not State.REFERRED:
             event = Event.DECLINE if concluded.conclusion is Conclusion.DECLINE else Event.OFFER
             raise impossible(found.state, event, found.mode)
         _require_offer(found, concluded, product)
-        return found
 
     async def conclude(self, found: Application, concluded: Concluded) -> Application:
-        """Write what was concluded on ``found``, which :meth:`check` gave.
+        """Write what was concluded on ``found``, which :meth:`check` let pass.
 
         Raises:
             Changed: it is not any more as it was found.
