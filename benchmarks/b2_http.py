@@ -25,7 +25,10 @@ from credit301.settings import PREFIX
 from serving.auth import HEADER
 from tests.support.ports import free_ports
 
-REACH = "p99 <= 10 ms; >= 1,000 decisions/s with 32 clients; >= 10 x the peer's rate"
+REACH = (
+    "p99 <= 10 ms; >= 1,000 decisions/s with 32 clients; >= 10 x the peer's rate; >= 0.5 of its rate where twice as "
+    "much is asked for, and >= 0.9 right after"
+)
 WHAT = (
     "decisions over HTTP, two workers, {}"
     " (evidence has left the process before the answer, and is on the disk within 50 ms)"
@@ -53,6 +56,12 @@ ONE = Case("1 client", 1)
 MANY = Case("32 clients", 32)
 # The peer cannot answer as many: its backlog would only grow, and its times would say how long one waited to look.
 PACED = Case("1,000 requests/s offered on 32 connections; no peer, whose rate is far below", 32, RATE)
+GOODPUT, RECOVERED = 0.5, 0.9
+"""Shares of the capacity that are left where too much is asked for, and right after; the refusals cost something, too,
+and those who ask are on the same cores."""
+TIMES = 2.0
+"""How many times as much as it can do the endpoint is asked for, to see what it does then."""
+CROWD = 256
 Found = dict[tuple[Case, str], list[Answered]]
 """Answers by case and contender, one entry a round."""
 
@@ -63,10 +72,42 @@ def measure(city: City, folder: Path) -> list[Figure]:
     found: Found = {}
     with _endpoint(city, folder, ports["serving_port"]) as ours, _echo(folder, ours, ports["site_port"]) as floor:
         _in_turn((ONE, MANY, PACED), {"ours": ours, "floor": floor}, found)
+        beyond = _beyond(ours, Measured.of([answered.rate for answered in found[MANY, "ours"]]).median)
     with _peer(city, folder, ports["exchange_port"], ports["mlflow_port"]) as peer:
         _in_turn((ONE, MANY), {"peer": peer}, found)
     rates = [figure(case, "rate", found) for case in (ONE, MANY)]
-    return [*(figure(case, part, found) for case in (ONE, MANY, PACED) for part in ("p50", "p99")), *rates]
+    times = [figure(case, part, found) for case in (ONE, MANY, PACED) for part in ("p50", "p99")]
+    return [*times, *rates, *beyond]
+
+
+def _beyond(load: Load, capacity: float) -> list[Figure]:
+    """What is answered where twice the ``capacity`` (decisions/s) is asked for, and right after; the floor is that."""
+    asked = msgspec.structs.replace(load, clients=CROWD, pace=TIMES * capacity, refusable=True)
+    after = msgspec.structs.replace(load, clients=MANY.clients)
+    answered: list[tuple[Answered, Answered]] = []
+    for _ in range(ROUNDS):
+        answered.append((send(asked), send(after)))
+        console.say(
+            f"  {TIMES:g} x the capacity: {answered[-1][0].rate:,.0f}/s answered, p99 {answered[-1][0].p99:.0f} ms,"
+            f" {answered[-1][0].refused:,.0f}/s refused; right after {answered[-1][1].rate:,.0f}/s"
+        )
+    return [beyond(capacity, [both[place].rate for both in answered], after=bool(place)) for place in (0, 1)]
+
+
+def beyond(capacity: float, rates: list[float], *, after: bool) -> Figure:
+    """The rate under too much load, or (``after``) right after it, beside the ``capacity`` (all decisions/s)."""
+    measured = Measured.of(rates)
+    told = "rate right after that, 32 clients" if after else f"rate where {TIMES:g} x that is asked for"
+    return Figure(
+        id="B2",
+        what=WHAT.format(f"{told} (the floor: the rate of 32 clients)"),
+        unit=RATE_UNIT,
+        ours=measured.median,
+        peer=None,
+        floor=capacity,
+        spread=(measured.least, measured.most),
+        reached=measured.median >= (RECOVERED if after else GOODPUT) * capacity,
+    )
 
 
 def _in_turn(cases: Sequence[Case], loads: dict[str, Load], found: Found) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -130,27 +131,26 @@ class DecisionFlow:
         decision_id = caller.decision or str(uuid.uuid4())
         named = self._store.gate.named(entity)
         lot: Lot | None = None
-        row = NOTHING_READ
+        row, reading = NOTHING_READ, None
         if loaded is None:
             judged = _fallen_back(strategy, Gap("model", NO_MODEL.code), application, ApiError(NO_MODEL))
             read = time.perf_counter_ns()
         else:
             try:
-                row = await self._read(loaded, strategy, entity, named, caller, decision_id, application.subjects)
+                row, reading = await self._read(
+                    loaded, strategy, entity, named, caller, decision_id, application.subjects
+                )
             except FeatureStoreError as error:
                 read = time.perf_counter_ns()
                 judged = _fallen_back(strategy, Gap("store", type(error).__name__), application, error)
             else:
                 read = time.perf_counter_ns()
-                judged = loaded.judge(
-                    strategy,
-                    row.values,
-                    application.amount,
-                    application.term_months,
-                    row.windows,
-                    source_gaps(row.coverage.withheld, row.expired),
-                )
-                judged, lot = await self._drawn(loaded, strategy, entity, application, judged)
+                try:
+                    judged, lot = await self._judged(loaded, strategy, entity, application, row)
+                except BaseException:
+                    # It was read, whatever became of the decision.
+                    self._audit.append(reading)
+                    raise
         scoring, policy, reasons = (nanoseconds // 1000 for nanoseconds in judged.nanoseconds)
         facts = Facts(
             decision_id=decision_id,
@@ -179,8 +179,10 @@ class DecisionFlow:
         decision = answer(loaded, strategy, judged, facts)
         entry = recorded.entry(judged, lot, caller, named, decision)
         evidence = recorded.evidence(loaded, strategy, row, lot, caller, named, decision)
-        # Records are in order: when this one is durable, so is that of the read.
-        await self._audit.durable(self._audit.append(entry, evidence))
+        acts: list[tuple[Entry, bytes | None]] = [(entry, evidence)]
+        if reading is not None:
+            acts.insert(0, (reading, None))
+        await self._audit.durable(self._audit.append_all(acts))
         self._followed(entry, chosen, judged, application, row)
         return decision
 
@@ -204,6 +206,20 @@ class DecisionFlow:
         if missing := [key for key in strategy.features() if key not in there]:
             log.error("the strategy %s reads what the model does not: %s", strategy.version, ", ".join(missing))
             raise ApiError(STRATEGY_UNFIT)
+
+    async def _judged(
+        self, loaded: Loaded, strategy: Strategy, entity: str, application: Application, row: FeatureRow
+    ) -> tuple[Judgement, Lot | None]:
+        """What model, strategy and lot say of ``row``."""
+        judged = loaded.judge(
+            strategy,
+            row.values,
+            application.amount,
+            application.term_months,
+            row.windows,
+            source_gaps(row.coverage.withheld, row.expired),
+        )
+        return await self._drawn(loaded, strategy, entity, application, judged)
 
     async def _drawn(
         self, loaded: Loaded, strategy: Strategy, entity: str, application: Application, judged: Judgement
@@ -259,35 +275,39 @@ class DecisionFlow:
         caller: Caller,
         decision: str,
         subjects: dict[str, str],
-    ) -> FeatureRow:
-        """What consent lets this caller read, on record; refusals are recorded too."""
+    ) -> tuple[FeatureRow, Entry]:
+        """What consent lets this caller read, and the entry of it, which the caller sees to be recorded.
+
+        Where nothing comes of it, that is on record when this raises.
+        """
         asking = Asking(caller.name)
 
-        def record(event: Event, coverage: Coverage | None = None, detail: dict[str, str] | None = None) -> int:
-            return self._audit.append(
-                Entry(
-                    event=event,
-                    who=caller.name,
-                    entity=named,
-                    application=caller.application,
-                    decision=decision,
-                    purpose=asking.purpose,
-                    sources=coverage.sources if coverage else (),
-                    consents=coverage.consents if coverage else (),
-                    detail={**(coverage.withheld if coverage else {}), **(detail or {})},
-                )
+        def entry(
+            event: Event, coverage: Coverage = NOTHING_READ.coverage, detail: Mapping[str, str] | None = None
+        ) -> Entry:
+            return Entry(
+                event=event,
+                who=caller.name,
+                entity=named,
+                application=caller.application,
+                decision=decision,
+                purpose=asking.purpose,
+                sources=coverage.sources,
+                consents=coverage.consents,
+                detail={**coverage.withheld, **(detail or {})},
             )
 
         try:
-            row = await self._store.read(loaded.plan, entity, asking, strategy.definition.indispensable, subjects)
+            row = await self._store.read(
+                loaded.plan, entity, asking, strategy.definition.indispensable, subjects, named=named
+            )
         except ConsentMissing as error:
-            await self._audit.durable(record(Event.REFUSED, detail={**error.denied}))
+            await self._audit.durable(self._audit.append(entry(Event.REFUSED, detail=error.denied)))
             raise
         except Credit301Error as error:
-            await self._audit.durable(record(Event.FAILED, detail={"reason": type(error).__name__}))
+            await self._audit.durable(self._audit.append(entry(Event.FAILED, detail={"reason": type(error).__name__})))
             raise
-        number = record(Event.READ if row.found else Event.NOTHING, row.coverage)
         if not row.found:
-            await self._audit.durable(number)
+            await self._audit.durable(self._audit.append(entry(Event.NOTHING, row.coverage)))
             raise ApiError(unknown_enterprise(self._form.key))
-        return row
+        return row, entry(Event.READ, row.coverage)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
@@ -36,7 +35,6 @@ class OnlineStore:
         gate: says what may be read.
         windows: the windows that are read beside the features.
         timeout: seconds to wait for a connection and for the answer.
-        connections: most connections open at once to a server; further requests wait their turn.
     """
 
     def __init__(
@@ -46,12 +44,10 @@ class OnlineStore:
         *,
         windows: Sequence[WindowSet] = (),
         timeout: float = 1.0,
-        connections: int = 32,
     ) -> None:
         self.gate = gate
         self.windows = tuple(windows)
-        self._timeout = timeout
-        self._servers: Servers = connect(OnlineAddress.parse(url), timeout=timeout, connections=connections)
+        self._servers: Servers = connect(OnlineAddress.parse(url), timeout=timeout)
 
     async def read(
         self,
@@ -60,6 +56,7 @@ class OnlineStore:
         asking: Asking,
         indispensable: Collection[str] = frozenset(),
         subjects: Mapping[str, str] | None = None,
+        named: str | None = None,
     ) -> FeatureRow:
         """Everything that ``plan`` names and consent covers, of the entity with this key, in one round trip.
 
@@ -69,6 +66,7 @@ class OnlineStore:
             asking: who reads, and what for.
             indispensable: sources that the policy cannot do without.
             subjects: by column, the values whose windows are read beside the entity's own, such as its device.
+            named: the entity's keyed hash, where it is known.
 
         Raises:
             ConsentMissing: the enterprise's consents, as they are now, do not cover what is needed.
@@ -84,12 +82,12 @@ class OnlineStore:
             if subject.column in known
         ]
         # Consents first: from one server they are never older than the features that are read by them.
-        consents = self.gate.asked(self.gate.named(entity))
+        consents = self.gate.asked(named or self.gate.named(entity))
         commands = [] if consents is None else [Command.of(consents, b"GET", consents)]
         commands.append(Command.of(key, b"HMGET", key, *plan.fields))
         commands += [Command.of(name, b"GET", name) for _, _, name in asked]
         try:
-            replies = await self._ask(commands)
+            replies = await self._servers.ask(commands)
         except ResponseError as error:
             raise FeatureStoreError(
                 f"The online store refuses to read a row: {error}.",
@@ -131,7 +129,7 @@ class OnlineStore:
     async def _layout(self, project: str, fingerprint: int) -> Layout:
         key = layout_key(project, fingerprint).encode()
         try:
-            (text,) = await self._ask([Command.of(key, b"GET", key)])
+            (text,) = await self._servers.ask([Command.of(key, b"GET", key)])
         except (RedisError, OSError) as error:
             raise _unreachable(error) from error
         layout = None if text is None else Layout.parse(text)
@@ -149,7 +147,7 @@ class OnlineStore:
             StoreUnreachable: the store cannot be reached, or not in time, or refuses one.
         """
         try:
-            return await self._ask(commands)
+            return await self._servers.ask(commands)
         except (RedisError, OSError) as error:
             raise _unreachable(error) from error
 
@@ -160,14 +158,9 @@ class OnlineStore:
             StoreUnreachable: it does not.
         """
         try:
-            async with asyncio.timeout(self._timeout):
-                await self._servers.ping()
+            await self._servers.ping()
         except (RedisError, OSError) as error:
             raise _unreachable(error) from error
-
-    async def _ask(self, commands: Sequence[Command]) -> list[Any]:
-        async with asyncio.timeout(self._timeout):
-            return await self._servers.ask(commands)
 
     async def close(self) -> None:
         """Close every connection."""

@@ -1,8 +1,7 @@
-"""Connections to the servers of the online store: commands sent in one go, to each server that has a part of them.
+"""The servers of the online store: commands sent in one go, to each server that has a part of them.
 
-redis-py's own pool asks each connection for its health before each use, which takes longer than the read itself;
-here one that turns out to be broken is opened anew, once. In a cluster the commands of one question go to all servers
-concerned at the same time; a slot that has moved is asked for once more where it is now.
+A connection that turns out to be broken is opened anew, once. In a cluster the commands of one question go to all
+servers concerned at the same time; a slot that has moved is asked for once more where it is now.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from typing import Any, Protocol
 
 import hiredis
 from redis.asyncio import ConnectionPool
-from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AskError, ClusterDownError, ClusterError, MovedError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from credit301.features.online_address import OnlineAddress
+from serving.pipeline import Pipeline
 
 SLOTS = 16_384
 _ASKING = hiredis.pack_command(("ASKING",))
@@ -61,17 +60,17 @@ class Servers(Protocol):
 
 
 class Server:
-    """Connections to one server.
+    """One server, asked over one connection.
 
     Args:
         url: ``redis://`` or ``rediss://`` URL.
-        timeout: seconds to wait for a connection.
-        connections: most of them open at once; further questions wait their turn.
+        timeout: seconds to wait for a connection, and for an answer.
     """
 
-    def __init__(self, url: str, *, timeout: float, connections: int) -> None:
-        self._slots = asyncio.Semaphore(connections)
-        self._idle: list[AbstractConnection] = []
+    def __init__(self, url: str, *, timeout: float) -> None:
+        self._timeout = timeout
+        self._pipeline: Pipeline | None = None
+        self._opening: asyncio.Task[Pipeline] | None = None
         self._factory = ConnectionPool.from_url(
             url, socket_connect_timeout=timeout, socket_keepalive=True, retry=Retry(NoBackoff(), 0)
         )
@@ -86,25 +85,39 @@ class Server:
 
     async def exchange(self, packed: Sequence[bytes]) -> list[Any]:
         """Replies in order, refusals among them."""
-        async with self._slots:
-            connection = self._idle.pop() if self._idle else self._factory.make_connection()
+        pipeline = self._pipeline
+        if pipeline is not None and pipeline.open:
             try:
-                try:
-                    return await _exchange(connection, packed)
-                except RedisConnectionError:
-                    # A restarted server has closed the old one; to ask again does no harm.
-                    return await _exchange(connection, packed)
-            finally:
-                self._idle.append(connection)
+                return await pipeline.ask(packed)
+            except RedisConnectionError:
+                # A restarted server has closed the old one; to ask again does no harm.
+                pass
+        async with asyncio.timeout(self._timeout):
+            pipeline = await self._opened()
+            return await pipeline.ask(packed)
+
+    async def _opened(self) -> Pipeline:
+        """The open connection; those who want one at the same time open one together."""
+        if self._pipeline is not None and self._pipeline.open:
+            return self._pipeline
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.create_task(self._open())
+            # Those who wanted it may all have given up: then nobody asks how it ended.
+            self._opening.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return await asyncio.shield(self._opening)
+
+    async def _open(self) -> Pipeline:
+        self._pipeline = await Pipeline.over(self._factory.make_connection(), self._timeout)
+        return self._pipeline
 
     async def ping(self) -> None:
         """Check that it answers."""
         await self.exchange([_PING])
 
     async def close(self) -> None:
-        """Close every connection."""
-        for connection in self._idle:
-            await connection.disconnect()
+        """Close the connection."""
+        if self._pipeline is not None:
+            self._pipeline.close()
 
 
 class Cluster:
@@ -112,13 +125,12 @@ class Cluster:
 
     Args:
         address: some of its nodes; they name the others.
-        timeout: seconds to wait for a connection.
-        connections: most of them open at once to a server.
+        timeout: seconds to wait for a connection, and for the answers to one question.
     """
 
-    def __init__(self, address: OnlineAddress, *, timeout: float, connections: int) -> None:
+    def __init__(self, address: OnlineAddress, *, timeout: float) -> None:
         self._address = address
-        self._options = {"timeout": timeout, "connections": connections}
+        self._timeout = timeout
         self._servers: dict[tuple[str, int], Server] = {}
         self._owners: list[Server | None] = [None] * SLOTS
         self._looking: asyncio.Task[None] | None = None
@@ -127,14 +139,15 @@ class Cluster:
         """Replies in order; raises the first refusal that is not about where a slot is."""
         replies: list[Any] = [None] * len(commands)
         due = list(range(len(commands)))
-        for attempt in range(_TRIES):
-            again = await self._ask_owners(commands, due, replies)
-            if not again:
-                break
-            if attempt == _TRIES - 1:
-                raise ClusterError("slots keep moving")
-            await self._look()
-            due = again
+        async with asyncio.timeout(self._timeout):
+            for attempt in range(_TRIES):
+                again = await self._ask_owners(commands, due, replies)
+                if not again:
+                    break
+                if attempt == _TRIES - 1:
+                    raise ClusterError("slots keep moving")
+                await self._look()
+                due = again
         for reply in replies:
             if isinstance(reply, ResponseError):
                 raise reply
@@ -202,14 +215,15 @@ class Cluster:
 
     def _server(self, host: str, port: int) -> Server:
         if (host, port) not in self._servers:
-            self._servers[host, port] = Server(self._address.url(host, port), **self._options)  # type: ignore[arg-type]
+            self._servers[host, port] = Server(self._address.url(host, port), timeout=self._timeout)
         return self._servers[host, port]
 
     async def ping(self) -> None:
         """Check that every server that has slots answers."""
-        await self._look()
-        for server in {id(owner): owner for owner in self._owners if owner is not None}.values():
-            await server.ping()
+        async with asyncio.timeout(self._timeout):
+            await self._look()
+            for server in {id(owner): owner for owner in self._owners if owner is not None}.values():
+                await server.ping()
 
     async def close(self) -> None:
         """Close every connection."""
@@ -217,11 +231,11 @@ class Cluster:
             await server.close()
 
 
-def connect(address: OnlineAddress, *, timeout: float, connections: int) -> Servers:
+def connect(address: OnlineAddress, *, timeout: float) -> Servers:
     """The servers at ``address``; connections are opened when they are needed."""
     if address.cluster:
-        return Cluster(address, timeout=timeout, connections=connections)
-    return Server(address.url(*address.nodes[0]), timeout=timeout, connections=connections)
+        return Cluster(address, timeout=timeout)
+    return Server(address.url(*address.nodes[0]), timeout=timeout)
 
 
 def slot_of(key: bytes) -> int:
@@ -232,16 +246,3 @@ def slot_of(key: bytes) -> int:
         if end > start + 1:
             key = key[start + 1 : end]
     return binascii.crc_hqx(key, 0) % SLOTS
-
-
-async def _exchange(connection: AbstractConnection, packed: Sequence[bytes]) -> list[Any]:
-    """Opens the connection where it is closed, and closes it on any failure, so that no reply is left in it."""
-    await connection.send_packed_command(b"".join(packed))
-    replies: list[Any] = []
-    for _ in packed:
-        try:
-            replies.append(await connection.read_response())
-        except ResponseError as error:
-            # The connection stays open after one: the replies that follow are read before it is told.
-            replies.append(error)
-    return replies

@@ -37,7 +37,17 @@ from credit301.workspace import Workspace
 from serving.app import Service
 from tests.conftest import REPOSITORY, TinyWorkspace
 from tests.support.consenting import LATER, consent
-from tests.support.endpoint import GOOD_ONE, NOBODY, ask, client_of, filled_store, make_bundle, refused, workspace_in
+from tests.support.endpoint import (
+    GOOD_ONE,
+    HOLLOW,
+    NOBODY,
+    ask,
+    client_of,
+    filled_store,
+    make_bundle,
+    refused,
+    workspace_in,
+)
 from tests.support.ports import free_ports
 from tests.support.redis_server import redis_server
 from tests.support.scoring import valid_uscc
@@ -164,6 +174,16 @@ class TestAtTheEndpoint:
         assert verbs.call("audit.verify", workspace)["records"] == 4
         for path in workspace.paths.audit.iterdir():
             assert GOOD_ONE.encode() not in path.read_bytes()
+
+    def test_what_was_read_is_on_record_also_where_no_decision_comes_of_it(
+        self, api: httpx.Client, workspace: Workspace
+    ) -> None:
+        given = grant(api, HOLLOW)
+        body = {"uscc": HOLLOW, "amount": "200000.00", "term_months": 12}
+        answer = api.post("/v1/decisions", json=body, headers={"X-Request-ID": "bank-43"})
+        assert answer.status_code >= 400, answer.text
+        (read,) = verbs.call("audit.show", workspace, application="bank-43")["records"]
+        assert (read["event"], read["consents"]) == ("read", [given["consent_id"]])
 
     def test_what_cannot_be_recorded_is_not_answered(self, api: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
         from credit301.governance.audit import writer

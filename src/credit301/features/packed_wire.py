@@ -21,7 +21,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from credit301.errors import FeatureStoreError
 
@@ -99,8 +99,7 @@ class Layout:
         return tuple((place, kind) for place, kind in enumerate(self.kinds) if kind != "d")
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One unpacked row: times in microseconds since 1970, and the values by column (``p`` columns as bytes)."""
 
     created: int

@@ -9,6 +9,7 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -126,7 +127,7 @@ class Plan:
             if written is None:
                 raise UnknownLayout(fingerprint)
             row = unpack(written, data)
-            moment = _EPOCH + timedelta(microseconds=row.event)
+            moment = _moment(row.event)
             if is_expired(row.event, life, now):
                 values += [None] * len(layout.names)
                 as_of[view] = None
@@ -135,6 +136,12 @@ class Plan:
             values += row.values if written is layout else _by_name(layout, written, row.values)
             as_of[view] = moment
         return FeatureRow(values=values, as_of=as_of, coverage=coverage, expired=expired)
+
+
+@lru_cache(maxsize=4096)
+def _moment(event: int) -> datetime:
+    """The time of an event, which the rows of most entities have in common."""
+    return _EPOCH + timedelta(microseconds=event)
 
 
 def is_expired(event: int, life: int, now: int) -> bool:

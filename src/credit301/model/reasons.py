@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice, takewhile
 from typing import Literal
 
 from credit301.domain.decision import Reason
@@ -43,17 +44,16 @@ class Explainer:
         """
         if score is None:
             return tuple(of_policy(verdict))
-        ranked = sorted(score.contributions.items(), key=lambda item: item[1])
-        favourable = [key for key, contribution in ranked if contribution < 0]
-        adverse = [key for key, contribution in reversed(ranked) if contribution > 0]
+        contributions = score.contributions
+        ranked = sorted(contributions, key=contributions.__getitem__)
+        favourable = takewhile(lambda key: contributions[key] < 0, ranked)
+        adverse = takewhile(lambda key: contributions[key] > 0, reversed(ranked))
         policy = of_policy(verdict)
         declined = verdict.limit is None
         could_be_better = bool(verdict.causes) or verdict.band != best_band
         against = OTHER if could_be_better else 0
-        chosen = [
-            self._feature(key, score.contributions[key], values.get(key))
-            for key in (adverse[:LIMIT] if declined else [*favourable[:LIMIT], *adverse[:against]])
-        ]
+        strongest = islice(adverse, LIMIT) if declined else (*islice(favourable, LIMIT), *islice(adverse, against))
+        chosen = [self._feature(key, contributions[key], values.get(key)) for key in strongest]
         missing = [self._missing(name) for name in score.missing_sources]
         return tuple([*policy, *chosen, *missing] if declined else [*chosen, *policy, *missing])
 

@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from benchmarks.__main__ import LATER, chosen
-from benchmarks.b2_http import MANY, ONE, PACED, figure, reached
+from benchmarks.b2_http import MANY, ONE, PACED, beyond, figure, reached
 from benchmarks.load import Answered
 from tests.conftest import REPOSITORY
 
@@ -49,3 +49,10 @@ def test_a_figure_without_a_peer_says_so() -> None:
     made = figure(PACED, "p99", found)
     assert (made.ours, made.peer, made.spread, made.reached) == (3.0, None, (3.0, 12.0), True)
     assert "no peer" in made.what
+
+
+def test_under_too_much_load_half_of_the_capacity_is_asked_for_and_nearly_all_of_it_after() -> None:
+    assert beyond(1000.0, [400.0, 510.0, 600.0], after=False).reached
+    assert not beyond(1000.0, [490.0], after=False).reached
+    assert not beyond(1000.0, [510.0], after=True).reached
+    assert beyond(1000.0, [910.0], after=True).reached

@@ -217,6 +217,23 @@ def test_a_disk_that_is_full_stops_the_answer_and_leaves_the_trail_whole(
     assert [record.entry.application for record in records(tmp_path)] == ["a0", "a2"]
 
 
+def test_several_records_at_once_are_all_there_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = os.write
+
+    def half(descriptor: int, data: bytes) -> int:
+        return whole(descriptor, data[: len(data) // 2])
+
+    with AuditWriter(tmp_path, KEY) as writer:
+        assert writer.append_all([(entry(0), None), (entry(1), b"evidence")]) == 2
+        monkeypatch.setattr(os, "write", half)
+        with pytest.raises(AuditError, match="could not be recorded"):
+            writer.append_all([(entry(2), None), (entry(3), None)])
+        monkeypatch.undo()
+        assert writer.append_all([(entry(4), None), (entry(5), None)]) == 4
+    assert check(tmp_path).problems == []
+    assert [record.entry.application for record in records(tmp_path)] == ["a0", "a1", "a4", "a5"]
+
+
 def test_a_disk_that_fails_to_sync_stops_every_further_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(_: int) -> None:
         raise OSError(errno.EIO, "I/O error")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from credit301.governance.consent.coverage import Asking, ConsentRule
 from credit301.governance.definition import ConsentPolicy
 from credit301.identity.keyed_hash import KeyedHash
 from credit301.model.bundle import Manifest
-from serving.features import OnlineStore, Plan
+from serving.features import OnlineStore, Plan, StoreUnreachable
 from serving.permission import ConsentGate
 from tests.support.redis_server import redis_server
 from tests.support.scoring import GOOD, put, trained, valid_uscc
@@ -36,11 +38,13 @@ def manifest() -> Manifest:
     return trained().manifest
 
 
-def test_more_requests_at_once_than_connections_wait_their_turn(manifest: Manifest, gate: ConsentGate) -> None:
+def test_many_questions_at_once_share_one_connection_and_each_gets_its_own_answer(
+    manifest: Manifest, gate: ConsentGate
+) -> None:
     entities = [valid_uscc(f"91420100MA4K{number:04d}") for number in range(40)]
 
     async def read_all(port: int) -> list[object]:
-        async with OnlineStore(f"redis://127.0.0.1:{port}/0", gate, connections=2) as store:
+        async with OnlineStore(f"redis://127.0.0.1:{port}/0", gate) as store:
             plan = Plan(manifest)
             return [
                 row.values for row in await asyncio.gather(*(store.read(plan, entity, ASKING) for entity in entities))
@@ -55,7 +59,51 @@ def test_more_requests_at_once_than_connections_wait_their_turn(manifest: Manife
         opened = int(client.info("stats")["total_connections_received"]) - before
     place = Plan(manifest).keys.index("business_registration:age_days")
     assert [row[place] for row in rows] == [float(number) for number in range(40)]  # type: ignore[index]
-    assert opened == 2
+    assert opened == 1
+
+
+def test_a_server_that_says_nothing_is_hung_up_on_and_asked_again_when_it_is_well(
+    manifest: Manifest, gate: ConsentGate
+) -> None:
+    entity = valid_uscc("91420100MA4K0001")
+
+    async def read(port: int, server: int) -> list[object]:
+        async with OnlineStore(f"redis://127.0.0.1:{port}/0", gate, timeout=0.3) as store:
+            plan = Plan(manifest)
+            before = await store.read(plan, entity, ASKING)
+            os.kill(server, signal.SIGSTOP)
+            try:
+                asked = [store.read(plan, entity, ASKING) for _ in range(3)]
+                silent = await asyncio.gather(*asked, return_exceptions=True)
+            finally:
+                os.kill(server, signal.SIGCONT)
+            assert [type(answer) for answer in silent] == [StoreUnreachable] * 3
+            after = await store.read(plan, entity, ASKING)
+            return [before.values, after.values]
+
+    with redis_server() as server:
+        client: Any = redis.Redis(port=server.port)
+        put(client, entity, GOOD)
+        before, after = asyncio.run(read(server.port, int(client.info("server")["process_id"])))
+    assert before == after
+
+
+def test_a_server_that_was_restarted_is_asked_over_a_new_connection(manifest: Manifest, gate: ConsentGate) -> None:
+    entity = valid_uscc("91420100MA4K0001")
+
+    async def read(port: int, client: Any) -> list[object]:
+        async with OnlineStore(f"redis://127.0.0.1:{port}/0", gate) as store:
+            plan = Plan(manifest)
+            before = await store.read(plan, entity, ASKING)
+            client.client_kill_filter(_type="normal", skipme=True)
+            after = await asyncio.gather(*(store.read(plan, entity, ASKING) for _ in range(5)))
+            return [row.values for row in (before, *after)]
+
+    with redis_server() as server:
+        client: Any = redis.Redis(port=server.port)
+        put(client, entity, GOOD)
+        rows = asyncio.run(read(server.port, client))
+    assert rows == [rows[0]] * 6
 
 
 def test_a_request_given_up_in_the_middle_leaves_no_reply_for_the_next_one(
@@ -64,7 +112,7 @@ def test_a_request_given_up_in_the_middle_leaves_no_reply_for_the_next_one(
     one, other = valid_uscc("91420100MA4K0001"), valid_uscc("91420100MA4K0002")
 
     async def read(port: int, client: redis.Redis) -> object:
-        async with OnlineStore(f"redis://127.0.0.1:{port}/0", gate, connections=1) as store:
+        async with OnlineStore(f"redis://127.0.0.1:{port}/0", gate) as store:
             plan = Plan(manifest)
             await store.read(plan, one, ASKING)
             client.client_pause(200)

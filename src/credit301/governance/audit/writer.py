@@ -9,7 +9,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -75,22 +75,28 @@ class AuditWriter:
         Raises:
             AuditError: it could not be written.
         """
+        return self.append_all([(entry, attached)])
+
+    def append_all(self, acts: Sequence[tuple[Entry, bytes | None]]) -> int:
+        """As :meth:`append`, several entries one behind the other, each with what is attached to it: all or none.
+
+        Gives the number of the last.
+        """
         with self._lock:
             try:
                 if self._file < 0:
                     self._open()
-                if attached is not None:
-                    entry = msgspec.structs.replace(entry, attached=self._attach(attached))
-                number = self._written + 1
-                record = Record(
-                    writer=self.name,
-                    number=number,
-                    at=datetime.now(UTC).isoformat(),
-                    previous=self._last,
-                    entry=entry,
-                )
-                line, digest = self._hasher.line(_encode(record))
-                _write(self._file, line)
+                number, digest, written = self._written, self._last, b""
+                at = datetime.now(UTC).isoformat()
+                for entry, attached in acts:
+                    kept = (
+                        entry if attached is None else msgspec.structs.replace(entry, attached=self._attach(attached))
+                    )
+                    number += 1
+                    record = Record(writer=self.name, number=number, at=at, previous=digest, entry=kept)
+                    line, digest = self._hasher.line(_encode(record))
+                    written += line
+                _write(self._file, written)
                 os.pwrite(self._head, self._hasher.head(Head(self.name, number, digest)), 0)
             except OSError as error:
                 raise _unwritten(error) from error

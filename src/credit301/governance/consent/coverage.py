@@ -86,6 +86,9 @@ class ConsentRule:
         self._policy = policy
         self._titles = {name: Text(zh=item.title.zh, en=item.title.en) for name, item in sources.items()}
         self.enforced = policy.mode == "enforced"
+        self._free = frozenset(
+            name for name, item in sources.items() if not self.enforced or item.consent is not ConsentNeed.REQUIRED
+        )
 
     @classmethod
     def of(cls, workspace: Workspace) -> ConsentRule:
@@ -94,8 +97,7 @@ class ConsentRule:
 
     def needs_consent(self, source: str) -> bool:
         """Whether ``source`` is read by consent only; one without a contract always is."""
-        contract = self._sources.get(source)
-        return self.enforced and (contract is None or contract.consent is ConsentNeed.REQUIRED)
+        return self.enforced and source not in self._free
 
     def cover(self, standings: Sequence[Standing], sources: Iterable[str], asking: Asking, now: int) -> Coverage:
         """Which of ``sources`` may be read with ``standings`` at ``now`` (microseconds since 1970)."""
