@@ -22,7 +22,6 @@ from swagger_ui_bundle import swagger_ui_path  # type: ignore[import-untyped]
 
 from credit301.features.freshness import FreshnessBook
 from credit301.features.windows.definition import window_sets
-from credit301.governance.audit.writer import AuditWriter
 from credit301.governance.consent.desk import ConsentDesk
 from credit301.governance.masking import scrub
 from credit301.identity import uscc
@@ -32,6 +31,7 @@ from credit301.telemetry import Tracing
 from credit301.workspace import Workspace
 from serving import errors, openapi, pages, status
 from serving.access import limits, token_api
+from serving.access.acting import ClientTrail
 from serving.access.desk import Access
 from serving.access.scopes import PUBLIC, required
 from serving.access.token_api import TokenApi
@@ -42,6 +42,7 @@ from serving.decide import Caller, DecisionFlow
 from serving.events import EventApi, subjects_type
 from serving.features import OnlineStore
 from serving.guard import FrontDoor, Guard, Guarded, request_id_of
+from serving.identity import IdentityApi
 from serving.lane import Lane
 from serving.lane_ledger import LaneLedger
 from serving.metrics import Metrics
@@ -101,8 +102,9 @@ class Service:
         windows = window_sets(workspace)
         self._store = OnlineStore(settings.redis_address(), ConsentGate.of(workspace), windows=windows)
         self._tokens = TokenApi(access, self._guard.take, self._store, workspace.name, self._metrics.failed)
-        self._events = EventApi(workspace, self._store, self._metrics)
-        self._audit = AuditWriter.of(workspace)
+        example = EXAMPLE_USCC if workspace.entity.format == "uscc" else "E1"
+        self._events = EventApi(workspace, self._store, self._metrics, example)
+        self._audit = ClientTrail.of(workspace)
         self._workspace = workspace
         self._strategies = StrategyBook(workspace, self._metrics, poll_interval)
         self._rules = RulesFollower(workspace, self._metrics, poll_interval)
@@ -119,15 +121,16 @@ class Service:
             workspace, self._store, self._models, self._strategies, self._audit, self._lane, self._shadow
         )
         self._flow = flow if self._tracing is None else TracedDecisions(flow, self._tracing)
-        example = EXAMPLE_USCC if workspace.entity.format == "uscc" else "E1"
         self._reader = ApplicationReader(key, example, subjects_type(windows, key))
         consents = ConsentDesk.of(workspace, self._audit)
         self._consents = ConsentApi(consents, key, example)
         self._applications = ApplicationApi(
             workspace, self._store, self._flow, consents, self._audit, self._metrics, example
         )
-        self._reviews = ReviewApi(workspace, self._applications.store, self._strategies, self._audit)
-        self._endpoints = (*self._applications.endpoints, *self._reviews.endpoints)
+        store = self._applications.store
+        self._identity = IdentityApi(workspace, self._applications.desk, store)
+        self._reviews = ReviewApi(workspace, store, self._strategies, self._audit)
+        self._endpoints = (*self._applications.endpoints, *self._identity.endpoints, *self._reviews.endpoints)
         self._partners = PartnerApi(workspace, self._guard.take)
         self._operations = Operations(
             self._store,
@@ -222,6 +225,7 @@ class Service:
             await asyncio.gather(*beside, return_exceptions=True)
             await self._store.close()
             await self._applications.close()
+            await self._identity.close()
             await self._partners.close()
             self._events.close()
             self._audit.close()

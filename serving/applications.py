@@ -19,11 +19,9 @@ from starlette.requests import Request
 from credit301.applications.changes import Tenant
 from credit301.applications.database import ApplicationsBusy, ApplicationsUnavailable
 from credit301.applications.desk import ApplicationDesk, CannotDecide
-from credit301.applications.identity import HttpIdentityProvider, Person
 from credit301.applications.records import Application, Details
 from credit301.applications.states import Mode
 from credit301.applications.store import ApplicationStore
-from credit301.applications.verification import IdentityUnavailable, VerificationDesk, Verified
 from credit301.domain.decision import Decision
 from credit301.domain.money import CENT
 from credit301.domain.text import Refusal, Text
@@ -44,11 +42,7 @@ from serving.application_types import (
     ApplicationState,
     ApplicationView,
     ApplicationWithdrawal,
-    FaceCapture,
     HistoryLine,
-    IdentityCheck,
-    PhoneConfirmation,
-    PhoneStart,
     PrefillView,
     create_type,
 )
@@ -122,14 +116,10 @@ class ApplicationApi:
         self._known = PrefillReader(workspace, store, audit)
         self._named = KeyedHash.from_settings(workspace.settings)
         self._store: ApplicationStore | None = None
-        self._provider: HttpIdentityProvider | None = None
         self._desk: ApplicationDesk | None = None
         key = workspace.entity.key
         self.create_type = create_type(key, example)
-        bodies = (
-            self.create_type, ApplicationDetails, ApplicationConsent, PhoneStart, PhoneConfirmation, FaceCapture,
-            ApplicationWithdrawal,
-        )  # fmt: skip
+        bodies = (self.create_type, ApplicationDetails, ApplicationConsent, ApplicationWithdrawal)
         self._readers = {kind: Reader(kind, key, _HINTS) for kind in bodies}
 
     @property
@@ -141,9 +131,6 @@ class ApplicationApi:
             Endpoint("GET", ONE, self.show, None, ApplicationView),
             Endpoint("PATCH", ONE, self.amend, ApplicationDetails, state),
             Endpoint("POST", f"{ONE}/consent", self.consent, ApplicationConsent, state),
-            Endpoint("POST", f"{ONE}/identity/phone", self.start_phone, PhoneStart, IdentityCheck),
-            Endpoint("POST", f"{ONE}/identity/phone/code", self.confirm_phone, PhoneConfirmation, IdentityCheck),
-            Endpoint("POST", f"{ONE}/identity/face", self.face, FaceCapture, IdentityCheck),
             Endpoint("GET", f"{ONE}/prefill", self.prefill, None, PrefillView),
             Endpoint("POST", f"{ONE}/submit", self.submit, None, state),
             Endpoint("POST", f"{ONE}/accept", self.accept, None, state),
@@ -175,7 +162,7 @@ class ApplicationApi:
     async def show(self, request: Request, caller: str) -> ApplicationView:
         """The application with its history."""
         tenant, number = Tenant(caller), number_of(request)
-        found = await self._acts().current(tenant, number)
+        found = await self.desk().current(tenant, number)
         history = await self.store().history(tenant, number)
         return ApplicationView(application=ApplicationState.of(found), history=tuple(map(HistoryLine.of, history)))
 
@@ -185,7 +172,7 @@ class ApplicationApi:
         given = {name: value for name, value in msgspec.structs.asdict(sent).items() if value is not None}
         if "amount" in given:
             given["amount"] = _money(given["amount"])
-        changed = await self._acts().amend(
+        changed = await self.desk().amend(
             Tenant(caller), number_of(request), lambda details: msgspec.structs.replace(details, **given)
         )
         return ApplicationState.of(changed)
@@ -194,7 +181,7 @@ class ApplicationApi:
         """Record the enterprise's consent to the caller; one that is valid already is kept."""
         sent: Any = await self._readers[ApplicationConsent].read(request)
         tenant, number = Tenant(caller), number_of(request)
-        desk = self._acts()
+        desk = self.desk()
         found = await desk.current(tenant, number)
         desk.require_draft(found)
         if found.consent_id is not None and await self._stands(found):
@@ -204,54 +191,35 @@ class ApplicationApi:
         )
         return ApplicationState.of(await desk.note(tenant, number, consent_id=given.consent_id))
 
-    async def start_phone(self, request: Request, caller: str) -> IdentityCheck:
-        """Send a code to the applicant's telephone."""
-        sent: Any = await self._readers[PhoneStart].read(request)
-        person = Person(sent.name, sent.id_number.upper())
-        return _checked(await self._identity().start_phone(Tenant(caller), number_of(request), person, sent.phone))
-
-    async def confirm_phone(self, request: Request, caller: str) -> IdentityCheck:
-        """Confirm the code."""
-        sent: Any = await self._readers[PhoneConfirmation].read(request)
-        return _checked(await self._identity().confirm_phone(Tenant(caller), number_of(request), sent.check, sent.code))
-
-    async def face(self, request: Request, caller: str) -> IdentityCheck:
-        """Compare a face."""
-        sent: Any = await self._readers[FaceCapture].read(request)
-        person = Person(sent.name, sent.id_number.upper())
-        return _checked(await self._identity().face(Tenant(caller), number_of(request), person, sent.capture))
-
     async def prefill(self, request: Request, caller: str) -> PrefillView:
         """What is known already, by the enterprise's consent; the reading is on record."""
-        return await self._known.read(await self._acts().current(Tenant(caller), number_of(request)))
+        return await self._known.read(await self.desk().current(Tenant(caller), number_of(request)))
 
     async def submit(self, request: Request, caller: str) -> ApplicationState:
         """Submit and decide; again, it answers what was decided."""
-        return ApplicationState.of(await self._acts().submit(Tenant(caller), number_of(request)))
+        return ApplicationState.of(await self.desk().submit(Tenant(caller), number_of(request)))
 
     async def accept(self, request: Request, caller: str) -> ApplicationState:
         """Accept the offer."""
-        return ApplicationState.of(await self._acts().accept(Tenant(caller), number_of(request)))
+        return ApplicationState.of(await self.desk().accept(Tenant(caller), number_of(request)))
 
     async def withdraw(self, request: Request, caller: str) -> ApplicationState:
         """Withdraw."""
         sent: Any = await self._readers[ApplicationWithdrawal].read(request)
-        return ApplicationState.of(await self._acts().withdraw(Tenant(caller), number_of(request), sent.reason))
+        return ApplicationState.of(await self.desk().withdraw(Tenant(caller), number_of(request), sent.reason))
 
     async def run(self) -> None:
         """Go on with what another process left undecided, until cancelled."""
         while True:
             await asyncio.sleep(RESUME_SECONDS)
             with contextlib.suppress(ApplicationsUnavailable, ApplicationsBusy):
-                if ended := await self._acts().resume():
+                if ended := await self.desk().resume():
                     log.info("decided on %d applications that were left undecided", ended)
 
     async def close(self) -> None:
         """Close every connection."""
         if self._store is not None:
             await self._store.close()
-        if self._provider is not None:
-            await self._provider.close()
 
     def _require_mode(self, bank: str, mode: Mode) -> None:
         joined = self._banks.get(bank)
@@ -313,18 +281,11 @@ class ApplicationApi:
                 raise ApplicationsUnavailable(error.message, hint=error.hint) from error
         return self._store
 
-    def _acts(self) -> ApplicationDesk:
+    def desk(self) -> ApplicationDesk:
+        """What brings applications forward; raises as :meth:`store`."""
         if self._desk is None:
             self._desk = ApplicationDesk(self.store(), self._decide, self._recorded)
         return self._desk
-
-    def _identity(self) -> VerificationDesk:
-        if self._provider is None:
-            try:
-                self._provider = HttpIdentityProvider.of(self._workspace.settings)
-            except ConfigError as error:
-                raise IdentityUnavailable(error.message, hint=error.hint) from error
-        return VerificationDesk(self._acts(), self.store(), self._provider, self._provider, self._named)
 
 
 def number_of(request: Request) -> UUID:
@@ -345,13 +306,3 @@ def _money(amount: Decimal) -> Decimal:
             hint=_HINTS["amount"],
         )
     return amount.quantize(CENT)
-
-
-def _checked(verified: Verified) -> IdentityCheck:
-    return IdentityCheck(
-        check=verified.check,
-        kind=verified.kind,
-        outcome=verified.outcome,
-        reason=verified.reason,
-        trials_left=max(verified.trials, 0),
-    )

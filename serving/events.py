@@ -80,9 +80,9 @@ def event_type(contract: Contract) -> type[msgspec.Struct]:
     )
 
 
-def batch_type(contract: Contract, event: type[msgspec.Struct]) -> type[msgspec.Struct]:
-    """The struct of a request: some events."""
-    described = Meta(min_length=1, max_length=MOST_EVENTS, examples=[[_example(contract)]],
+def batch_type(contract: Contract, event: type[msgspec.Struct], known: Mapping[str, str]) -> type[msgspec.Struct]:
+    """The struct of a request: some events; ``known`` are examples by column."""
+    described = Meta(min_length=1, max_length=MOST_EVENTS, examples=[[_example(contract, known)]],
                      description="事件，按发生顺序 / events")  # fmt: skip
     return msgspec.defstruct(
         f"{_camel(contract.name)}Events",
@@ -100,10 +100,11 @@ class EventApi:
         workspace: whose contracts.
         store: where events are counted.
         metrics: count events.
+        example: an entity's key for the documentation.
     """
 
-    def __init__(self, workspace: Workspace, store: OnlineStore, metrics: Metrics) -> None:
-        self._desks = [_Desk(workspace, windows, store, metrics) for windows in window_sets(workspace)]
+    def __init__(self, workspace: Workspace, store: OnlineStore, metrics: Metrics, example: str) -> None:
+        self._desks = [_Desk(workspace, windows, store, metrics, example) for windows in window_sets(workspace)]
 
     @property
     def types(self) -> dict[str, type[msgspec.Struct]]:
@@ -124,11 +125,13 @@ class EventApi:
 class _Desk:
     """Takes the events of one source."""
 
-    def __init__(self, workspace: Workspace, windows: WindowSet, store: OnlineStore, metrics: Metrics) -> None:
+    def __init__(
+        self, workspace: Workspace, windows: WindowSet, store: OnlineStore, metrics: Metrics, example: str
+    ) -> None:
         contract = windows.contract
         self.path = f"/v1/events/{windows.source}"
         self.journal = EventJournal(workspace.paths.events / windows.source)
-        self.type = batch_type(contract, event_type(contract))
+        self.type = batch_type(contract, event_type(contract), {workspace.entity.key: example})
         self._workspace = workspace
         self._form: KeyForm = workspace.entity
         self._named = KeyedHash.from_settings(workspace.settings)
@@ -224,7 +227,7 @@ def _kind(column: Column, checks: Sequence[Check]) -> Any:
     return Annotated[_KINDS[column.logical_type], Meta(**options)]
 
 
-def _example(contract: Contract) -> dict[str, Any]:
+def _example(contract: Contract, known: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     checks = contract.checks
     allowed = {check.column: check.arguments["values"][0] for check in checks if check.kind is CheckKind.IN_SET}
@@ -240,7 +243,7 @@ def _example(contract: Contract) -> dict[str, Any]:
             LogicalType.DATE: _EXAMPLE_TIME[:10],
             LogicalType.TIMESTAMP: _EXAMPLE_TIME,
         }
-        found[column.name] = allowed.get(column.name, examples[column.logical_type])
+        found[column.name] = known.get(column.name) or allowed.get(column.name, examples[column.logical_type])
     return found
 
 

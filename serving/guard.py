@@ -18,6 +18,7 @@ from credit301.errors import Credit301Error
 from credit301.governance.masking import scrub
 from credit301.telemetry import Tracing
 from serving import errors, refusals
+from serving.access.acting import acting
 from serving.access.authenticate import Authenticator
 from serving.access.limits import Allowance
 from serving.access.scopes import PUBLIC, SCOPE_TITLES, Principal, required
@@ -81,6 +82,7 @@ class Guard:
                 principal = self._allowed(request, scope)
                 said = self.take(principal.client)
                 request.scope[PRINCIPAL] = principal
+                acting.set(principal)
                 if door is None:
                     response = await handler(request, request_id, principal.tenant)
                 else:

@@ -9,12 +9,14 @@ import msgspec
 from credit301.partners import published
 from credit301.partners.messages import FromBank, Receipt
 from credit301.signing.message import MESSAGE_ID
+from credit301.signing.sealing import CONTENT_TYPE
 from serving import openapi_parts as parts
 from serving.partners import PLACE, SCHEMA
 
 Json = dict[str, Any]
 KINDS: tuple[type[msgspec.Struct], ...] = get_args(FromBank)
 TYPES = (*KINDS, Receipt)
+_SEALED = "加密后的同一 JSON（JWE 紧凑格式） / the same JSON, sealed (JWE, compact)"
 _EXAMPLE = {
     "kind": "accepted",
     "version": "1.0",
@@ -38,9 +40,11 @@ def _receive() -> Json:
         (400, 401, 404, 408, 409, 413, 422, 429, 503),
         tag="banks",
         described=(
-            "不用密钥或令牌，凭银行的签名（RFC 9421，见 docs/signing.md）；同一报文编号只生效一次，回执由平台签名。\n\n"
+            "不用密钥或令牌，凭银行的签名（RFC 9421，见 docs/signing.md）；同一报文编号只生效一次，回执由平台签名。"
+            "约定加密的银行先将 JSON 加密到平台的公钥，再签名。\n\n"
             "No key or token: the bank's signature counts (RFC 9421; docs/signing.md). A message id is applied once; "
-            "the receipt is signed by the platform."
+            "the receipt is signed by the platform. A bank that has agreed to seal encrypts the JSON to the platform's "
+            "key before it signs."
         ),
     )
     names = {"signature-input": "签名参数 / what is signed", "signature": "签名 / the signature"}
@@ -54,7 +58,10 @@ def _receive() -> Json:
     example = {"summary": "银行已受理 / the bank is at it", "value": _EXAMPLE}
     operation["requestBody"] = {
         "required": True,
-        "content": {"application/json": content | {"examples": {"default": example}}},
+        "content": {
+            "application/json": content | {"examples": {"default": example}},
+            CONTENT_TYPE: {"schema": {"type": "string", "description": _SEALED}},
+        },
     }
     return operation
 

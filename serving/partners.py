@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import msgspec
 from starlette.requests import Request
@@ -15,11 +15,13 @@ from credit301.applications.store import ApplicationStore
 from credit301.domain.text import Text
 from credit301.errors import ConfigError
 from credit301.partners import published
-from credit301.partners.bank import load_banks
+from credit301.partners.bank import Bank, load_banks
 from credit301.partners.inbound import PartnerDesk
-from credit301.partners.keys import keys_of, platform_key
+from credit301.partners.keys import keys_of, platform_key, sealing_keys
 from credit301.partners.messages import FromBank
+from credit301.partners.opening import opened
 from credit301.signing.errors import KeyUnusable, SignatureRefused, SignatureUnchecked
+from credit301.signing.keys import PrivateKey
 from credit301.signing.message import HttpAnswer, HttpMessage
 from credit301.signing.nonces import RedisNonces
 from credit301.signing.signer import Signer
@@ -79,6 +81,13 @@ class _Kind(msgspec.Struct):
     kind: str = ""
 
 
+class _Parts(NamedTuple):
+    banks: dict[str, Bank]
+    verifier: Verifier
+    signers: dict[str, Signer]
+    desk: PartnerDesk
+
+
 class PartnerApi:
     """The routes for banks.
 
@@ -92,7 +101,8 @@ class PartnerApi:
         self._admit = admit
         self._store: ApplicationStore | None = None
         self._nonces: RedisNonces | None = None
-        self._parts: tuple[Verifier, dict[str, Signer], PartnerDesk] | None = None
+        self._parts: _Parts | None = None
+        self._sealing: dict[str, tuple[PrivateKey, ...]] = {}
         self._kind = msgspec.json.Decoder(_Kind)
         self._readers = {tag: Reader(kind, "message_id", _HINTS) for tag, kind in _KINDS.items()}
         self._encode = msgspec.json.Encoder().encode
@@ -102,20 +112,21 @@ class PartnerApi:
 
         Raises:
             ApiError: the signature (401) or the message (400, 413, 422) is not right.
-            Refusal: it is not possible now (409), or contradicts what was agreed (422).
+            Refusal: it is not possible now (409), contradicts what was agreed or is not sealed as was agreed (422).
         """
         body = await read_body(request)
-        verifier, signers, desk = self._set_up()
+        parts = self._set_up()
         asked = HttpMessage(request.method, str(request.url), dict(request.headers), body)
-        verified = await _verified(verifier, asked)
+        verified = await _verified(parts.verifier, asked)
         if self._admit is not None:
             self._admit(verified.owner)
-        message = self._read(body)
+        bank = parts.banks[verified.owner]
+        message = self._read(opened(bank, self._keys_for(bank), request.headers.get("content-type", ""), body))
         if message.message_id != verified.message_id:
             raise ApiError(_OTHER_NUMBER)
-        receipt = self._encode(await desk.take(verified.owner, message))
+        receipt = self._encode(await parts.desk.take(bank.name, message))
         answer = HttpAnswer(HTTPStatus.OK, {"content-type": _JSON}, receipt, asked)
-        signed = signers[verified.owner].sign_answer(answer, verified.message_id)
+        signed = parts.signers[bank.name].sign_answer(answer, verified.message_id)
         return Response(receipt, headers={"content-type": _JSON} | signed)
 
     async def schema(self, request: Request) -> Response:
@@ -142,7 +153,17 @@ class PartnerApi:
         message: FromBank = self._readers[kind].decode(body)
         return message
 
-    def _set_up(self) -> tuple[Verifier, dict[str, Signer], PartnerDesk]:
+    def _keys_for(self, bank: Bank) -> tuple[PrivateKey, ...]:
+        """What the bank may seal to. Where its key is not set up, the other banks' messages are taken all the same."""
+        if bank.name not in self._sealing:
+            try:
+                self._sealing[bank.name] = sealing_keys(self._workspace, bank)
+            except (KeyUnusable, ConfigError) as error:
+                log.warning("messages of %s are not taken: %s", bank.name, error)
+                raise ApiError(_UNAVAILABLE) from error
+        return self._sealing[bank.name]
+
+    def _set_up(self) -> _Parts:
         # Not before it is asked for: an endpoint that only decides needs no database and no key.
         if self._parts is None:
             workspace = self._workspace
@@ -156,7 +177,7 @@ class PartnerApi:
                 raise ApiError(_UNAVAILABLE) from error
             self._nonces = RedisNonces(workspace.settings.redis_address())
             desk = PartnerDesk(self._store, workspace.entity.key)
-            self._parts = Verifier(ring, self._nonces), signers, desk
+            self._parts = _Parts(banks, Verifier(ring, self._nonces), signers, desk)
         return self._parts
 
 

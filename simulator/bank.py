@@ -27,10 +27,10 @@ from starlette.routing import Route
 
 from credit301.partners.messages import FromBank, Receipt, ToBank
 from credit301.signing.errors import SignatureRefused
-from credit301.signing.keys import KeyRing, PrivateKey
+from credit301.signing.keys import KeyRing, PrivateKey, PublicKey
 from credit301.signing.message import HttpAnswer, HttpMessage
 from credit301.signing.nonces import MemoryNonces
-from credit301.signing.sealing import CONTENT_TYPE, open_sealed
+from credit301.signing.sealing import CONTENT_TYPE, open_sealed, seal
 from credit301.signing.signer import Signer
 from credit301.signing.verifier import Verifier
 from simulator.bank_books import Books
@@ -85,6 +85,7 @@ class SimulatedBank:
         token: the bearer token of the endpoints of the simulation.
         habits: how it behaves.
         seed: of its lots.
+        seals_to: the platform's key that its messages are sealed to; ``None``: they are not.
     """
 
     name: str
@@ -94,6 +95,7 @@ class SimulatedBank:
     token: str
     habits: Habits = field(default_factory=Habits)
     seed: int = 301
+    seals_to: PublicKey | None = None
     away_until: float = 0.0
     refused: int = 0
 
@@ -184,9 +186,11 @@ class SimulatedBank:
 
     async def _say(self, message: FromBank) -> None:
         await asyncio.sleep(self.habits.answer_seconds * (0.5 + self.lots.random()))
-        body, pause = _encode(message), 0.1
+        body, kind, pause = _encode(message), JSON, 0.1
+        if self.seals_to is not None:
+            body, kind = seal(body, self.seals_to), CONTENT_TYPE
         for _ in range(_ATTEMPTS):
-            asked = HttpMessage("POST", self.inbox, {"content-type": JSON}, body)
+            asked = HttpMessage("POST", self.inbox, {"content-type": kind}, body)
             # A signature is good once: each attempt has its own, and the message keeps its number.
             headers = asked.headers | self._signer.sign(asked, message.message_id)
             try:

@@ -219,7 +219,7 @@ def bank(
 
     from credit301 import console
     from credit301.partners.bank import find_bank, simulated_port
-    from credit301.partners.keys import platform_ring, simulated_key
+    from credit301.partners.keys import platform_ring, sealed_to, simulated_key
     from simulator.bank import Habits, SimulatedBank
 
     settings, described = workspace.settings, find_bank(workspace, name)
@@ -231,6 +231,7 @@ def bank(
         token=settings.secret("bank_control_token"),
         habits=Habits.perfect() if perfect else Habits(),
         seed=seed,
+        seals_to=sealed_to(workspace, described),
     )
     address = port or simulated_port(workspace, described)
     console.say(f"{described.title.zh} {described.title.en}: http://{settings.host}:{address}")

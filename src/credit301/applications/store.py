@@ -198,13 +198,15 @@ class ApplicationStore:
         for _ in range(_ATTEMPTS):
             found = await self.find(tenant, application)
             message = received or (change.received if isinstance(change, Change) else None)
-            if message is not None and await self.received(message):
-                return await self.find(tenant, application)
             try:
                 made = change if isinstance(change, Change) else change(found)
                 return await self.change(found, replace(made, received=message))
-            except Changed:
-                continue
+            except (Changed, Refusal) as error:
+                # The statement itself applies a message once; why it was not possible is looked up where it was not.
+                if message is not None and await self.received(message):
+                    return await self.find(tenant, application)
+                if isinstance(error, Refusal):
+                    raise
         raise Changed("The application is being changed all the time.", hint="Try again.")
 
     async def received(self, message: Received) -> bool:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import AwareDatetime, Field, model_validator
 
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 FOLDER, FILE = Path("banks"), "bank.yaml"
 Signing = Literal["ed25519", "ecdsa-p256-sha256", "sm2-sm3"]
+_MADE_FOR: dict[str, tuple[Signing, ...]] = {
+    "none": get_args(Signing),
+    "jwe": ("ecdsa-p256-sha256",),
+    "sm4": ("sm2-sm3",),
+}
 KeyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 
 
@@ -66,7 +71,8 @@ class Bank(Strict):
 
     ``algorithm``: how the bank signs, and its demonstration key is made. ``platform_algorithm``: how the platform must
     sign what it sends to it, where the bank takes one way only. ``encryption``: whether what is sent to it is
-    sealed, with its key's own algorithm. ``at_once``: messages under way to it side by side.
+    sealed, to a key of what kind, and so by which algorithms it may seal what it sends; ``must_seal``: it has to.
+    ``at_once``: messages under way to it side by side.
     """
 
     name: Name
@@ -77,6 +83,7 @@ class Bank(Strict):
     platform_algorithm: Signing | None = None
     keys: tuple[Key, ...] = ()
     encryption: Literal["none", "jwe", "sm4"] = "none"
+    must_seal: bool = False
     mutual_tls: bool = False
     entitled: Entitled = Entitled()
     timeouts: Timeouts = Timeouts()
@@ -84,8 +91,13 @@ class Bank(Strict):
 
     @model_validator(mode="after")
     def _sealable(self) -> Bank:
-        if self.encryption != "none" and not self.keys and self.algorithm == "ed25519":
-            raise ValueError("an ed25519 key only signs: what is encrypted needs another key or algorithm")
+        # Of a bank without keys one is made of its algorithm: it has to do for both.
+        if not self.keys and self.algorithm not in _MADE_FOR[self.encryption]:
+            raise ValueError(
+                f"an {self.algorithm} key is not for encryption by {self.encryption}: give it keys or another algorithm"
+            )
+        if self.must_seal and self.encryption == "none":
+            raise ValueError("what must be sealed needs encryption: jwe or sm4")
         return self
 
 

@@ -17,6 +17,7 @@ from credit301.applications.outbox import Again, Delivered, Never, Outcome
 from credit301.applications.records import Message
 from credit301.errors import ConfigError
 from credit301.partners.bank import Bank
+from credit301.partners.keys import SEALED_BY
 from credit301.partners.known import ConsentGone
 from credit301.partners.messages import Receipt, ToBank
 from credit301.partners.metrics import RelayMetrics
@@ -104,7 +105,7 @@ class HttpDelivery:
             return Never(error.message)
         headers = {"content-type": JSON}
         if self._bank.encryption != "none":
-            body = seal(body, self._verifier.keys.sealing(self._bank.name))
+            body = seal(body, self._verifier.keys.sealing(self._bank.name, SEALED_BY[self._bank.encryption]))
             headers["content-type"] = CONTENT_TYPE
         request = HttpMessage("POST", self._url, headers, body)
         signed = msgspec.structs.replace(request, headers=headers | self._signer.sign(request, str(message.id)))

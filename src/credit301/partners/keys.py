@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from credit301.errors import ConfigError
-from credit301.partners.bank import FOLDER, Bank, is_simulated, load_banks
+from credit301.partners.bank import FOLDER, Bank, is_simulated, load_banks, reachable_banks
 from credit301.settings import PREFIX, Profile
 from credit301.signing.keys import Algorithm, KeyRing, PrivateKey, PublicKey
 
 if TYPE_CHECKING:
     from credit301.workspace import Workspace
+
+SEALED_BY = {"jwe": (Algorithm.X25519, Algorithm.P256), "sm4": (Algorithm.SM2,)}
+"""What keys the one form of sealed messages is for and the other; the first is made where one is made."""
 
 
 def platform_key(workspace: Workspace, bank: Bank | None = None) -> PrivateKey:
@@ -33,7 +36,13 @@ def platform_key(workspace: Workspace, bank: Bank | None = None) -> PrivateKey:
     if bank is not None and (own := os.environ.get(f"{PREFIX}BANK_{bank.name.upper()}_SIGNING_KEY_FILE")):
         variable, path = f"{PREFIX}BANK_{bank.name.upper()}_SIGNING_KEY_FILE", Path(own)
     if path is not None:
-        return _read(path, variable, wanted)
+        key = _read(path, variable)
+        if wanted is not None and key.algorithm != Algorithm(wanted):
+            raise ConfigError(
+                f"The bank takes {wanted}, and the key that {variable} names signs by {key.algorithm.value}.",
+                hint=f"Make one (credit301 keys new), and name it in {PREFIX}BANK_<NAME>_SIGNING_KEY_FILE.",
+            )
+        return key
     if settings.profile is not Profile.EMBEDDED:
         raise ConfigError(
             f"{variable} is not set.", hint="It is the PEM file of the key that messages to banks are signed with."
@@ -43,16 +52,44 @@ def platform_key(workspace: Workspace, bank: Bank | None = None) -> PrivateKey:
     return _made(settings.home / "secrets" / "signing" / f"{name}.pem", algorithm)
 
 
-def _read(path: Path, variable: str, wanted: str | None) -> PrivateKey:
+def sealing_keys(workspace: Workspace, bank: Bank) -> tuple[PrivateKey, ...]:
+    """The keys of the platform that ``bank`` may seal its messages to; the first is the one to use from now on.
+
+    They are the files of ``CREDIT301_BANK_<NAME>_SEALING_KEY_FILE``, ``NEW,OLD`` while one is changed for the other.
+
+    Returns:
+        None where the bank has agreed on no encryption, or need not seal and no file is named.
+
+    Raises:
+        ConfigError: outside the embedded profile, where the bank must seal and no file is named; there is no such
+            file; or its key does not open the form that was agreed with the bank.
+    """
+    if bank.encryption == "none":
+        return ()
+    variable, known = f"{PREFIX}BANK_{bank.name.upper()}_SEALING_KEY_FILE", SEALED_BY[bank.encryption]
+    if named := os.environ.get(variable):
+        keys = tuple(_read(Path(path.strip()), variable) for path in named.split(","))
+        for key in keys:
+            if key.algorithm not in known:
+                raise ConfigError(
+                    f"{bank.name} seals by {bank.encryption}, and {variable} names a key of {key.algorithm.value}.",
+                    hint=f"It takes a key of {' or '.join(item.value for item in known)} (credit301 keys new).",
+                )
+        return keys
+    if workspace.settings.profile is Profile.EMBEDDED:
+        name = f"{workspace.name}-sealing-{known[0].value}"
+        return (_made(workspace.settings.home / "secrets" / "signing" / f"{name}.pem", known[0]),)
+    if bank.must_seal:
+        raise ConfigError(
+            f"{variable} is not set.", hint=f"It is the PEM file of the key that {bank.name} seals its messages to."
+        )
+    return ()
+
+
+def _read(path: Path, variable: str) -> PrivateKey:
     if not path.is_file():
         raise ConfigError(f"{path}, which {variable} names, does not exist.")
-    key = PrivateKey.load(path.read_text(encoding="ascii"), path.stem)
-    if wanted is not None and key.algorithm != Algorithm(wanted):
-        raise ConfigError(
-            f"The bank takes {wanted}, and the key that {variable} names signs by {key.algorithm.value}.",
-            hint=f"Make one (credit301 keys new), and name it in {PREFIX}BANK_<NAME>_SIGNING_KEY_FILE.",
-        )
-    return key
+    return PrivateKey.load(path.read_text(encoding="ascii"), path.stem)
 
 
 def simulated_key(workspace: Workspace, bank: Bank) -> PrivateKey:
@@ -70,8 +107,7 @@ def keys_of(workspace: Workspace, banks: Iterable[Bank]) -> KeyRing:
     found: list[PublicKey] = []
     for bank in banks:
         if is_simulated(workspace, bank):
-            key = simulated_key(workspace, bank)
-            found.append(PublicKey.load(key.public_pem(), key.key_id, bank.name))
+            found.append(simulated_key(workspace, bank).public(bank.name))
         folder = workspace.directory / FOLDER / bank.name / "keys"
         found += [
             PublicKey.read(folder / f"{key.id}.pem", bank.name, key.valid_from, key.valid_until) for key in bank.keys
@@ -82,10 +118,30 @@ def keys_of(workspace: Workspace, banks: Iterable[Bank]) -> KeyRing:
 def platform_ring(workspace: Workspace) -> KeyRing:
     """The platform's public keys, as banks have them registered."""
     keys = [platform_key(workspace), *(platform_key(workspace, bank) for bank in load_banks(workspace).values())]
-    return KeyRing(
-        PublicKey.load(key.public_pem(), key.key_id, workspace.name)
-        for key in {key.key_id: key for key in keys}.values()
-    )
+    return KeyRing(key.public(workspace.name) for key in {key.key_id: key for key in keys}.values())
+
+
+def sealed_to(workspace: Workspace, bank: Bank) -> PublicKey | None:
+    """The platform's key that ``bank`` has to seal its messages to; ``None``: it need not.
+
+    Raises:
+        ConfigError: as :func:`sealing_keys`.
+    """
+    return sealing_keys(workspace, bank)[0].public(workspace.name) if bank.must_seal else None
+
+
+def published_keys(workspace: Workspace) -> list[tuple[PublicKey, tuple[str, ...]]]:
+    """The platform's public keys that banks seal to, each with the banks that may.
+
+    Raises:
+        ConfigError: as :func:`sealing_keys`, of a bank whose address is known.
+    """
+    found: dict[str, tuple[PublicKey, tuple[str, ...]]] = {}
+    for bank in reachable_banks(workspace).values():
+        for key in sealing_keys(workspace, bank):
+            _, others = found.get(key.key_id, (None, ()))
+            found[key.key_id] = key.public(workspace.name), (*others, bank.name)
+    return list(found.values())
 
 
 def _made(path: Path, algorithm: Algorithm) -> PrivateKey:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
-from credit301.applications.prefill import Prefilled, online_field, read_back, sources_of
+from credit301.applications.known import KnownData, Reading
+from credit301.applications.prefill import Prefilled
 from credit301.errors import Credit301Error, FeatureStoreError
 from credit301.features.online_address import OnlineAddress
-from credit301.features.packed_wire import entity_key
-from credit301.governance.audit.entry import Entry, Event
 from credit301.governance.audit.writer import AuditWriter
-from credit301.governance.consent.coverage import Asking, ConsentRule, Coverage
-from credit301.governance.consent.online import decode, online_key
 from credit301.identity.keyed_hash import KeyedHash
 from credit301.partners.bank import Bank
 
@@ -39,12 +36,9 @@ class KnownReader:
     """
 
     def __init__(self, workspace: Workspace, audit: AuditWriter) -> None:
-        self._name, self._key = workspace.name, workspace.entity.key
-        self._rule = ConsentRule.of(workspace)
-        self._contracts = {contract.name: contract for contract in sources_of(workspace)}
         self._named = KeyedHash.from_settings(workspace.settings)
         self._client: Any = OnlineAddress.parse(workspace.settings.redis_address()).client(socket_timeout=_SECONDS)
-        self._audit = audit
+        self._known = KnownData(workspace, self._ask, audit)
 
     async def read(self, bank: Bank, message: Message) -> tuple[Prefilled, ...]:
         """What ``bank`` is entitled to, and consent covers at this moment.
@@ -54,46 +48,32 @@ class KnownReader:
             FeatureStoreError: the online store does not answer.
             AuditError: the reading could not be recorded.
         """
-        entity = message.payload["entity"]
-        named = self._named(entity)
-        wanted = {name: item for name, item in self._contracts.items() if name in bank.entitled.data}
-        entry, replies = await asyncio.to_thread(self._fetch, entity, named, tuple(wanted))
-        decision = message.payload["decision"]
+        entity, decision = message.payload["entity"], message.payload["decision"]
         withheld = decision["withheld_sources"]
-        assessed = [source for source in decision["features_as_of"] if source not in withheld]
-        asking = Asking(bank.name)
-        standings, now = decode(entry), time.time_ns() // 1000
-        gone = self._rule.cover(standings, assessed, asking, now).withheld
-        if gone:
-            await self._record(message, named, asking, Coverage((), gone, ()))
-            raise ConsentGone(f"Consent no longer covers {', '.join(sorted(gone))}.")
-        coverage = self._rule.cover(standings, wanted, asking, now)
-        await self._record(message, named, asking, coverage)
-        allowed = {source: wanted[source] for source in coverage.sources}
-        values = dict(zip(wanted, replies, strict=True))
-        return read_back(allowed, [values[source] for source in allowed])
-
-    async def _record(self, message: Message, named: str, asking: Asking, coverage: Coverage) -> None:
-        entry = Entry(
-            event=Event.READ if coverage.sources else Event.REFUSED if coverage.withheld else Event.NOTHING,
-            who=asking.grantee,
-            entity=named,
-            application=str(message.application),
-            purpose=asking.purpose,
-            sources=coverage.sources,
-            consents=coverage.consents,
-            detail={"for": "package", **coverage.withheld},
+        found = await self._known.read(
+            Reading(
+                entity=entity,
+                named=self._named(entity),
+                bank=bank.name,
+                application=str(message.application),
+                purpose="package",
+                sources=bank.entitled.data,
+                relied_on=[source for source in decision["features_as_of"] if source not in withheld],
+            )
         )
-        await self._audit.durable(self._audit.append(entry))
+        if found.is_gone:
+            raise ConsentGone(f"Consent no longer covers {', '.join(sorted(found.coverage.withheld))}.")
+        return found.values
 
-    def _fetch(self, entity: str, named: str, sources: tuple[str, ...]) -> tuple[bytes | None, list[bytes | None]]:
+    async def _ask(
+        self, consents: bytes, row: bytes, fields: Sequence[str]
+    ) -> tuple[bytes | None, Sequence[bytes | None]]:
+        return await asyncio.to_thread(self._fetch, consents, row, fields)
+
+    def _fetch(self, consents: bytes, row: bytes, fields: Sequence[str]) -> tuple[bytes | None, Sequence[bytes | None]]:
         try:
-            # Consents first: they are never older than what is read by them.
-            consents = self._client.get(online_key(self._name, named))
-            if not sources:
-                return consents, []
-            key = entity_key(self._name, self._key, entity)
-            return consents, self._client.hmget(key, [online_field(source) for source in sources])
+            entry = self._client.get(consents)
+            return entry, self._client.hmget(row, list(fields)) if fields else []
         except RedisError as error:
             raise FeatureStoreError(f"The online store does not answer: {type(error).__name__}.") from error
 

@@ -66,7 +66,7 @@ def banks(workspace: Workspace) -> dict[str, Any]:
                 ", ".join(bank.modes),
                 address_of(workspace, bank),
                 ", ".join(f"{key.key_id} ({key.algorithm}, {key.thumbprint})" for key in ring.of(name)),
-                bank.encryption,
+                f"{bank.encryption}, 双向 both ways" if bank.must_seal else bank.encryption,
                 ", ".join(bank.entitled.data),
                 ", ".join(bank.entitled.dimensions),
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,10 @@ class PrivateKey(msgspec.Struct, frozen=True):
     def public_pem(self) -> str:
         """The public key, to be given away."""
         return encoding.public_pem(self.native if isinstance(self.native, Sm2Key) else self.native.public_key())
+
+    def public(self, owner: str) -> PublicKey:
+        """The public half, as ``owner``'s."""
+        return PublicKey.load(self.public_pem(), self.key_id, owner)
 
     @property
     def thumbprint(self) -> str:
@@ -227,18 +231,18 @@ class KeyRing:
             raise refused("wrong_algorithm", f"密钥 {key_id} 仅用于加密。", f"Key {key_id} is for encryption only.")
         return key
 
-    def sealing(self, owner: str, moment: datetime | None = None) -> PublicKey:
-        """The key of ``owner`` to encrypt to now: of those that are valid and seal, the one that is so the longest.
+    def sealing(self, owner: str, algorithms: Collection[Algorithm], moment: datetime | None = None) -> PublicKey:
+        """The key of ``owner`` to encrypt to now: of its valid ones of ``algorithms``, which seal, the one that lasts.
 
         Raises:
             KeyUnusable: there is none.
         """
         at = moment or datetime.now(UTC)
-        usable = [key for key in self.of(owner) if key.algorithm.seals and key.valid_at(at)]
+        usable = [key for key in self.of(owner) if key.algorithm in algorithms and key.valid_at(at)]
         if not usable:
             raise KeyUnusable(
                 f"{owner} has no valid key to encrypt to. 没有可用于加密的有效公钥。",
-                hint="Register an x25519, P-256 or SM2 public key of it.",
+                hint=f"Register a public key of it, of {' or '.join(algorithms)}.",
             )
         return max(usable, key=lambda key: key.valid_until or datetime.max.replace(tzinfo=UTC))
 

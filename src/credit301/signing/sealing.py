@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
@@ -63,11 +64,30 @@ def open_sealed(body: bytes, key: PrivateKey) -> bytes:
         return _opened_by_sm(body, key)
     try:
         opened = jwe.decrypt_compact(body, _jwk(key), registry=_REGISTRY)
-    except (JoseError, ValueError, TypeError, KeyError) as error:
+    except (JoseError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise _unsealable(key.key_id) from error
     if opened.plaintext is None:
         raise _unsealable(key.key_id)
     return opened.plaintext
+
+
+def open_by_any(body: bytes, keys: Sequence[PrivateKey]) -> bytes:
+    """What was sealed to one of ``keys``: two while one is changed for the other.
+
+    Raises:
+        ValueError: there is no key.
+        KeyUnusable: one of them only signs.
+        SignatureRefused: as :func:`open_sealed`, of the first of them.
+    """
+    refusals = []
+    for key in keys:
+        try:
+            return open_sealed(body, key)
+        except SignatureRefused as error:
+            refusals.append(error)
+    if not refusals:
+        raise ValueError("there is no key to open it with")
+    raise refusals[0]
 
 
 def _jwk(key: PublicKey | PrivateKey) -> Any:
@@ -96,7 +116,7 @@ def _opened_by_sm(body: bytes, key: PrivateKey) -> bytes:
         cipher = Cipher(algorithms.SM4(key.native.decrypt(wrapped)), modes.GCM(iv, tag)).decryptor()
         cipher.authenticate_additional_data(parts[0])
         return cipher.update(content) + cipher.finalize()
-    except (ValueError, TypeError, KeyError, InvalidTag, KeyUnusable) as error:
+    except (ValueError, TypeError, KeyError, RecursionError, InvalidTag, KeyUnusable) as error:
         raise _unsealable(key.key_id) from error
 
 

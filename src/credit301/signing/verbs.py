@@ -59,21 +59,24 @@ def new(
 
 
 def show(workspace: Workspace) -> dict[str, Any]:
-    """Show the platform's public key, to be given to banks, and the keys of every bank. 查看本平台与各银行的公钥。
+    """Show the platform's public keys, to be given to banks, and the keys of every bank. 查看本平台与各银行的公钥。
 
     Returns:
-        ``keys``: of each its owner, id, algorithm, thumbprint, validity and public PEM.
+        ``keys``: of each its owner, id, algorithm, thumbprint, validity and public PEM, and the banks that may seal
+        their messages to it. The platform's own are printed in PEM: the one that it signs with, then the others.
 
     Raises:
-        ConfigError: outside the embedded profile, where the platform's key is not set.
+        ConfigError: outside the embedded profile, where a key of the platform is not set.
         KeyUnusable: a file is missing or holds no key.
         ContractError: a bank's file says something that cannot be.
     """
     from credit301.partners.bank import load_banks
-    from credit301.partners.keys import keys_of, platform_ring
+    from credit301.partners.keys import keys_of, platform_ring, published_keys
 
-    keys = [*platform_ring(workspace), *keys_of(workspace, load_banks(workspace).values())]
-    rows = [
+    nobody: tuple[str, ...] = ()
+    ours = [*((key, nobody) for key in platform_ring(workspace)), *published_keys(workspace)]
+    theirs = [(key, nobody) for key in keys_of(workspace, load_banks(workspace).values())]
+    rows: list[dict[str, Any]] = [
         {
             "owner": key.owner,
             "key_id": key.key_id,
@@ -81,16 +84,20 @@ def show(workspace: Workspace) -> dict[str, Any]:
             "thumbprint": key.thumbprint,
             "valid_from": key.valid_from and key.valid_from.isoformat(),
             "valid_until": key.valid_until and key.valid_until.isoformat(),
+            "sealed_to_by": list(sealers),
             "public_key": key.pem(),
         }
-        for key in keys
+        for key, sealers in (*ours, *theirs)
     ]
     console.show_table(
         "公钥 public keys",
-        ("所有者 owner", "编号 key id", "算法 algorithm", "指纹 thumbprint", "起 from", "止 until"),
-        [list(row.values())[:-1] for row in rows],
+        (
+            *("所有者 owner", "编号 key id", "算法 algorithm", "指纹 thumbprint", "起 from", "止 until"),
+            "供其加密 sealed to by",
+        ),
+        [[*list(row.values())[:-2], ", ".join(row["sealed_to_by"])] for row in rows],
     )
-    sys.stdout.write(rows[0]["public_key"])
+    sys.stdout.write("".join(row["public_key"] for row in rows[: len(ours)]))
     return {"count": len(rows), "keys": rows}
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from credit301.errors import ConfigError, ContractError, NotFound
-from credit301.partners.bank import address_of, find_bank, load_banks, reachable_banks
-from credit301.partners.keys import keys_of, platform_key, platform_ring, simulated_key
+from credit301.partners.bank import Bank, address_of, find_bank, load_banks, reachable_banks
+from credit301.partners.keys import keys_of, platform_key, platform_ring, published_keys, sealing_keys, simulated_key
 from credit301.settings import Profile, Settings
 from credit301.signing.keys import Algorithm, PrivateKey
 from credit301.workspace import Workspace
@@ -34,7 +34,9 @@ def with_bank(wuhan: Workspace, folder: Path, text: str, name: str = "some_bank"
         (BANK + "timeouts: {answer: 25}\n", "bank.yaml:5: timeouts.answer"),
         (BANK.replace("https", "http") + "mutual_tls: true\n", "bank.yaml:4: address: mutual TLS"),
         (BANK.replace("some_bank", "other"), "bank.yaml:1: name: the folder is called 'some_bank'"),
-        (BANK + "encryption: jwe\n", "an ed25519 key only signs"),
+        (BANK + "encryption: jwe\n", "an ed25519 key is not for encryption by jwe"),
+        (BANK + "algorithm: ecdsa-p256-sha256\nencryption: sm4\n", "key is not for encryption by sm4"),
+        (BANK + "must_seal: true\n", "what must be sealed needs encryption"),
         (BANK + "modes: []\n", "bank.yaml"),
         (
             BANK + 'keys:\n  - {id: k1, valid_from: "2027-01-01T00:00:00Z", valid_until: "2026-01-01T00:00:00Z"}\n',
@@ -126,3 +128,73 @@ class TestKeys:
         monkeypatch.setenv("CREDIT301_BANK_DEMO_SIGNING_KEY_FILE", str(tmp_path / "sm2.pem"))
         assert platform_key(production, bank).key_id == "sm2"
         assert platform_key(production).key_id == "p256"
+
+
+class TestSealingKeys:
+    """What a bank seals its messages to the platform to."""
+
+    @pytest.fixture
+    def bank(self, wuhan: Workspace) -> Bank:
+        return load_banks(wuhan)["demo_standard"]
+
+    @pytest.fixture
+    def production(self, wuhan: Workspace, tmp_path: Path) -> Workspace:
+        return replace(wuhan, settings=Settings(home=tmp_path, profile=Profile.PRODUCTION))
+
+    def test_in_the_simulation_one_is_made_of_the_kind_that_the_bank_seals_by(
+        self, wuhan: Workspace, bank: Bank
+    ) -> None:
+        (key,) = sealing_keys(wuhan, bank)
+        assert key.algorithm is Algorithm.X25519
+        assert sealing_keys(wuhan, bank)[0].public_pem() == key.public_pem()
+        (national,) = sealing_keys(wuhan, bank.model_copy(update={"encryption": "sm4"}))
+        assert national.algorithm is Algorithm.SM2
+        assert sealing_keys(wuhan, load_banks(wuhan)["demo"]) == ()
+        ((published, banks),) = published_keys(wuhan)
+        assert (published.pem(), banks) == (key.public_pem(), ("demo_standard",))
+
+    def test_in_production_they_are_the_files_that_the_setting_names_the_new_one_first(
+        self, production: Workspace, bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name, algorithm in (("new", Algorithm.X25519), ("old", Algorithm.P256)):
+            (tmp_path / f"{name}.pem").write_text(PrivateKey.generate(algorithm, "x").pem())
+        monkeypatch.setenv(
+            "CREDIT301_BANK_DEMO_STANDARD_SEALING_KEY_FILE", f"{tmp_path / 'new.pem'}, {tmp_path / 'old.pem'}"
+        )
+        assert [key.key_id for key in sealing_keys(production, bank)] == ["new", "old"]
+
+    def test_who_must_seal_needs_one_and_who_may_does_without(self, production: Workspace, bank: Bank) -> None:
+        with pytest.raises(ConfigError, match="CREDIT301_BANK_DEMO_STANDARD_SEALING_KEY_FILE is not set"):
+            sealing_keys(production, bank)
+        assert sealing_keys(production, bank.model_copy(update={"must_seal": False})) == ()
+        assert published_keys(production) == []
+
+    @pytest.mark.parametrize(
+        ("encryption", "algorithm", "said"),
+        [
+            ("sm4", Algorithm.P256, r"seals by sm4.*a key of ecdsa-p256-sha256"),
+            ("jwe", Algorithm.SM2, "seals by jwe"),
+            ("jwe", Algorithm.ED25519, "seals by jwe"),
+        ],
+    )
+    def test_one_of_another_kind_than_was_agreed_is_said(
+        self,
+        production: Workspace,
+        bank: Bank,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        encryption: str,
+        algorithm: Algorithm,
+        said: str,
+    ) -> None:
+        (tmp_path / "k.pem").write_text(PrivateKey.generate(algorithm, "x").pem())
+        monkeypatch.setenv("CREDIT301_BANK_DEMO_STANDARD_SEALING_KEY_FILE", str(tmp_path / "k.pem"))
+        with pytest.raises(ConfigError, match=said):
+            sealing_keys(production, bank.model_copy(update={"encryption": encryption}))
+
+    def test_a_file_that_is_not_there_is_said(
+        self, production: Workspace, bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("CREDIT301_BANK_DEMO_STANDARD_SEALING_KEY_FILE", str(tmp_path / "none.pem"))
+        with pytest.raises(ConfigError, match=r"none\.pem, which"):
+            sealing_keys(production, bank)

@@ -63,3 +63,14 @@ def test_what_is_shown_is_public(workspace: Workspace, capsys: pytest.CaptureFix
     assert first["keys"][0]["public_key"] in shown
     assert "PRIVATE" not in shown
     assert verbs.show(workspace) == first
+
+
+def test_the_key_that_a_bank_seals_to_is_shown_to_be_given_to_it(
+    wuhan: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = verbs.show(wuhan)
+    first, second = (key for key in shown["keys"] if key["owner"] == wuhan.name)
+    assert (first["algorithm"], first["sealed_to_by"]) == ("ed25519", [])
+    assert (second["algorithm"], second["sealed_to_by"]) == ("x25519", ["demo_standard"])
+    printed = capsys.readouterr().out
+    assert printed.endswith(first["public_key"] + second["public_key"])

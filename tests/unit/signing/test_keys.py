@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from credit301.signing.errors import KeyUnusable
 from credit301.signing.keys import Algorithm, KeyRing, PrivateKey, PublicKey
-from tests.unit.signing.parties import KEYS, SIGNING, public
+from tests.unit.signing.parties import KEYS, SEALING, SIGNING, public
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -105,6 +105,9 @@ def test_what_is_sealed_goes_to_a_key_that_seals_and_lasts() -> None:
             public(KEYS[Algorithm.X25519], "other"),
         ]
     )
-    assert ring.sealing("bank", NOON).algorithm is Algorithm.SM2
+    assert ring.sealing("bank", SEALING, NOON).algorithm is Algorithm.SM2
+    assert ring.sealing("bank", (Algorithm.X25519, Algorithm.P256), NOON).algorithm is Algorithm.P256
     with pytest.raises(KeyUnusable, match="no valid key"):
-        ring.sealing("bank", NOON + timedelta(days=9))
+        ring.sealing("bank", SEALING, NOON + timedelta(days=9))
+    with pytest.raises(KeyUnusable, match="no valid key"):
+        ring.sealing("other", (Algorithm.SM2,), NOON)

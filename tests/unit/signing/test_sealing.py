@@ -13,7 +13,7 @@ from joserfc.jwk import OKPKey
 
 from credit301.signing.errors import KeyUnusable, SignatureRefused
 from credit301.signing.keys import Algorithm, PrivateKey
-from credit301.signing.sealing import open_sealed, seal
+from credit301.signing.sealing import open_by_any, open_sealed, seal
 from tests.unit.signing.parties import KEYS, SEALING, public
 
 SEALED = {algorithm: seal(b'{"amount":"1.00"}', public(KEYS[algorithm])) for algorithm in SEALING}
@@ -54,6 +54,23 @@ def test_there_is_one_way_to_write_a_sealed_body(algorithm: Algorithm) -> None:
                 other = [*parts[:place], part[:-1] + bytes([character]), *parts[place + 1 :]]
                 with pytest.raises(SignatureRefused):
                     open_sealed(b".".join(other), KEYS[algorithm])
+
+
+@pytest.mark.parametrize("algorithm", SEALING)
+def test_while_a_key_is_changed_for_another_either_opens(algorithm: Algorithm) -> None:
+    new = PrivateKey.generate(algorithm, "new")
+    for to in (new, KEYS[algorithm]):
+        assert open_by_any(seal(b"{}", public(to)), [new, KEYS[algorithm]]) == b"{}"
+    with pytest.raises(SignatureRefused, match="key new"):
+        open_by_any(seal(b"{}", public(PrivateKey.generate(algorithm, "third"))), [new, KEYS[algorithm]])
+
+
+@pytest.mark.parametrize("algorithm", SEALING)
+@pytest.mark.parametrize("header", [b"[" * 5000, b'{"alg":' * 3000, b"[]", b"null", b'{"alg":[],"enc":{}}', b"\xff"])
+def test_a_header_of_another_form_is_refused(algorithm: Algorithm, header: bytes) -> None:
+    first = base64.urlsafe_b64encode(header).rstrip(b"=")
+    with pytest.raises(SignatureRefused):
+        open_sealed(b".".join((first, *SEALED[algorithm].split(b".")[1:])), KEYS[algorithm])
 
 
 @pytest.mark.parametrize("algorithm", SEALING)
