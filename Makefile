@@ -9,6 +9,8 @@ ENV_FILE ?= .env
 ENTERPRISES ?= 3000
 TWO_WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 export CREDIT301_PROFILE := $(PROFILE)
+# A dozen processes and two test workers import the same modules: they are compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Outside the embedded profile the addresses and passwords come from the environment file.
 ifneq ($(PROFILE),embedded)

@@ -54,7 +54,8 @@ def install() -> None:
     try:
         run(*pip, "install", "--require-hashes", "--no-deps", "-r", UV_LOCK)
         uv = str(ENVIRONMENT / "bin" / "uv")
-        run(uv, "pip", "sync", "--quiet", "--require-hashes", LOCK)
+        # As pip does: where Python may not write what it compiles, every process would compile its imports again.
+        run(uv, "pip", "sync", "--quiet", "--compile-bytecode", "--require-hashes", LOCK)
         run(uv, "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", ".")
     except (subprocess.CalledProcessError, OSError):
         say("uv 不可用，改用 pip · uv cannot do it here: falling back to pip, which takes longer")

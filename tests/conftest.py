@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from textwrap import dedent
 
@@ -13,6 +14,9 @@ from credit301 import console
 from credit301.settings import Settings
 from credit301.workspace import Workspace
 
+# Threads of LightGBM and scikit-learn that wait for one another would keep the cores from the other workers and from the
+# servers under test, so that what takes a second takes ten. Read when the first of these libraries is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # How long an example takes says nothing about what it shows.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")

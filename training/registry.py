@@ -87,7 +87,7 @@ def target(workspace: Workspace) -> Target:
 def is_up(address: str) -> bool:
     """Whether an MLflow server answers at ``address``."""
     try:
-        return httpx.get(f"{address.rstrip('/')}/health", timeout=5.0, trust_env=False).is_success
+        return httpx.get(f"{address.rstrip('/')}/health", timeout=30.0, trust_env=False).is_success
     except httpx.HTTPError:
         return False
 
@@ -103,10 +103,16 @@ def has_verdict(tags: dict[str, str]) -> bool:
     return bool(agrees)
 
 
-def connect(where: Target) -> MlflowClient:
-    """A client of ``where``, which also becomes the store of MLflow's module-level functions in this process."""
+def load_mlflow() -> None:
+    """Import MLflow, which reads in its environment, as it is imported, that it shall call nobody."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    import mlflow.pyfunc  # noqa: F401
+
+
+def connect(where: Target) -> MlflowClient:
+    """A client of ``where``, which also becomes the store of MLflow's module-level functions in this process."""
+    load_mlflow()
     import logging
 
     import mlflow

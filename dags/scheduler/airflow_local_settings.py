@@ -13,10 +13,11 @@ from credit301 import verbs
 from credit301.errors import Credit301Error
 from credit301.settings import get_settings
 from credit301.workspace import Workspace
+from training.registry import load_mlflow
 
 __all__: list[str] = []
 
-# What an ingest imports while it runs.
+# What an ingest imports while it runs, then what tasks of features and of training do.
 MODULES = (
     "airflow.sdk.execution_time.task_runner",
     "credit301.governance.erasure.suppression",
@@ -26,10 +27,20 @@ MODULES = (
     "credit301.sources.landing",
     "expectations.validation",
     "httpx",
+    "feature_repo.definitions",
+    "feature_repo.engine",
+    "feature_repo.online_store",
+    "feature_repo.parity",
+    "feature_repo.training_set",
+    "training.card",
+    "training.monitoring",
+    "training.promotion",
+    "training.train",
 )
 
 for _name in MODULES:
     import_module(_name)
+load_mlflow()
 verbs.get("ingest")
 # A mistake in a contract is for the DAG processor to report, which reads the same files.
 with contextlib.suppress(Credit301Error):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import atexit
 import functools
 import inspect
+import itertools
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,10 +22,13 @@ from credit301.workspace import Workspace
 HELP = "Government and bank data to a real-time credit decision. 从政务与银行数据到实时信贷决策。"
 
 
-def build_app() -> typer.Typer:
+def build_app(arguments: Sequence[str] = ()) -> typer.Typer:
     """The command-line application with one command for each installed verb; `group.verb` is `credit301 group verb`.
 
     What a group is for is said by the module that holds its first verb.
+
+    Args:
+        arguments: what is asked for. Where it names a verb, the others are left out: their modules take seconds.
     """
     app = typer.Typer(name="credit301", help=HELP, no_args_is_help=True, add_completion=False)
 
@@ -38,7 +43,7 @@ def build_app() -> typer.Typer:
         context.obj = workspace
 
     groups: dict[str, typer.Typer] = {}
-    for name in verbs.names():
+    for name in _asked(arguments) or verbs.names():
         verb = verbs.get(name)
         group, _, command = name.rpartition(".")
         if group and group not in groups:
@@ -46,6 +51,12 @@ def build_app() -> typer.Typer:
             app.add_typer(groups[group], name=group.replace("_", "-"))
         (groups[group] if group else app).command(name=command.replace("_", "-"))(_command(verb))
     return app
+
+
+def _asked(arguments: Sequence[str]) -> list[str]:
+    """Verbs that ``arguments`` may mean: those all of whose words are among them, before help is asked for."""
+    words = {word.replace("-", "_") for word in itertools.takewhile(lambda word: word != "--help", arguments)}
+    return [name for name in verbs.names() if words.issuperset(name.split("."))]
 
 
 def _command(verb: verbs.Verb) -> Any:
@@ -86,7 +97,7 @@ def main() -> None:
     """Entry point: an error meant for a person is printed without a trace and ends with exit code 1."""
     atexit.register(silence_finalisation)
     try:
-        build_app()()
+        build_app(sys.argv[1:])()
     except Credit301Error as error:
         console.say(f"error: {error.message}")
         if error.hint:

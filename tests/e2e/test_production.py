@@ -23,7 +23,7 @@ from credit301.stack.services import SECRETS
 from tests.conftest import REPOSITORY, TinyWorkspace
 from tests.support.ports import free_ports
 
-pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.server, pytest.mark.timeout(3600)]
 
 
 @dataclass
@@ -105,7 +105,7 @@ def test_every_service_is_healthy(running: Production) -> None:
         (settings.mlflow_port, "/health"),
         (settings.site_port, "/"),
     ):
-        assert httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False, timeout=30).status_code == 200
+        assert httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False, timeout=120).status_code == 200
 
 
 def test_it_makes_no_secret_of_its_own(running: Production) -> None:

@@ -245,7 +245,7 @@ def test_relays_killed_in_the_middle_lose_nothing_and_the_receiver_applies_each_
                 processes[-1].kill()
                 processes[-1].wait()
             processes.append(subprocess.Popen(command, cwd=REPOSITORY))
-            until(lambda: with_store(server, left) == [], "the outbox to be empty", 30.0)
+            until(lambda: with_store(server, left) == [], "the outbox to be empty", 120.0)
         finally:
             for process in processes:
                 process.kill()

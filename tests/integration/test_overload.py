@@ -39,7 +39,7 @@ AT_ONCE, QUEUE = 2, 40
 BODY = {"uscc": GOOD_ONE, **ASKED}
 
 
-async def _until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+async def _until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     for _ in range(int(seconds / 0.005)):
         if condition():
             return

@@ -41,8 +41,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Task:
-    """One task of a run, in its latest try."""
+    """One task of the run ``run`` of the DAG ``dag``, in its latest try."""
 
+    dag: str
+    run: str
     task: str
     state: str
     attempt: int
@@ -99,14 +101,16 @@ class Airflow:
 
     def tasks(self, run: Run) -> list[Task]:
         """The tasks of ``run``."""
-        answer = self._send("GET", f"/api/v2/dags/{run.dag}/dagRuns/{run.run}/taskInstances")
-        return [
-            Task(item["task_id"], item["state"] or "waiting", item["try_number"]) for item in answer["task_instances"]
-        ]
+        return _tasks(self._send("GET", f"/api/v2/dags/{run.dag}/dagRuns/{run.run}/taskInstances"))
 
-    def log(self, run: Run, task: Task, lines: int = 25) -> str:
+    def tried_again(self, since: datetime) -> list[Task]:
+        """Tasks of runs that were due at ``since`` or later whose try has failed and that wait for the next one."""
+        parameters = {"run_after_gte": since.isoformat(), "state": "up_for_retry", "limit": "500"}
+        return _tasks(self._send("GET", "/api/v2/dags/~/dagRuns/~/taskInstances", params=parameters))
+
+    def log(self, task: Task, lines: int = 25) -> str:
         """What ``task`` logged in its latest try: from its first error on, else the end; at most ``lines`` lines."""
-        path = f"/api/v2/dags/{run.dag}/dagRuns/{run.run}/taskInstances/{task.task}/logs/{max(task.attempt, 1)}"
+        path = f"/api/v2/dags/{task.dag}/dagRuns/{task.run}/taskInstances/{task.task}/logs/{max(task.attempt, 1)}"
         content = self._send("GET", path, params={"full_content": True})["content"]
         if isinstance(content, str):
             return "\n".join(content.splitlines()[-lines:])
@@ -152,6 +156,13 @@ def _run(item: dict[str, Any]) -> Run:
         run_after=datetime.fromisoformat(item["run_after"]),
         started=datetime.fromisoformat(started) if started else None,
     )
+
+
+def _tasks(answer: dict[str, Any]) -> list[Task]:
+    return [
+        Task(item["dag_id"], item["dag_run_id"], item["task_id"], item["state"] or "waiting", item["try_number"])
+        for item in answer["task_instances"]
+    ]
 
 
 def _log_lines(entry: dict[str, Any]) -> list[str]:

@@ -70,15 +70,16 @@ def environment(settings: Settings) -> dict[str, str]:
         "api_auth__jwt_secret": settings.secret("airflow_jwt_secret"),
         "dag_processor__parsing_processes": "1",
         "dag_processor__refresh_interval": "60",
+        "dag_processor__min_file_process_interval": "60",
         "logging__base_log_folder": str(home(settings) / "logs"),
     }
     variables = {f"AIRFLOW__{key.upper()}": value for key, value in options.items()}
     return {"AIRFLOW_HOME": str(home(settings)), **variables}
 
 
-def preloading() -> dict[str, str]:
-    """What a process is told besides whose forked tasks shall find their libraries loaded."""
-    return {"PYTHONPATH": str(project_root() / "dags" / "scheduler")}
+def preloading(process: str) -> dict[str, str]:
+    """What a process is told besides that forks others: these find loaded what ``dags/<process>`` names."""
+    return {"PYTHONPATH": str(project_root() / "dags" / process)}
 
 
 def prepare(settings: Settings) -> None:

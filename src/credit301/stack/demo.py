@@ -20,8 +20,8 @@ from credit301.workspace import Workspace
 
 ENTERPRISES = 3000
 MONITORING = "monitor_models"
-DAGS_SECONDS = 120.0
-ENDPOINT_SECONDS = 120.0
+DAGS_SECONDS = 300.0
+ENDPOINT_SECONDS = 300.0
 
 
 def demo(
@@ -128,14 +128,15 @@ def _wait_for_endpoint(workspace: Workspace) -> None:
     url = f"http://{workspace.settings.host}:{workspace.settings.serving_port}/readyz"
     deadline = time.monotonic() + ENDPOINT_SECONDS
     answer = ""
-    while time.monotonic() < deadline:
-        try:
-            response = httpx.get(url, timeout=5.0, trust_env=False)
-            if response.status_code == httpx.codes.OK:
-                return
-            answer = f"{response.status_code} {response.text[:300]}"
-        except httpx.HTTPError as error:
-            answer = str(error)
-        time.sleep(1)
+    with httpx.Client(timeout=5.0, trust_env=False) as client:
+        while time.monotonic() < deadline:
+            try:
+                response = client.get(url)
+                if response.status_code == httpx.codes.OK:
+                    return
+                answer = f"{response.status_code} {response.text[:300]}"
+            except httpx.HTTPError as error:
+                answer = str(error)
+            time.sleep(1)
     log = Supervisor(workspace.settings).log_file("serving")
     raise ServiceError(f"The endpoint is not ready: {answer}\n{tail(log, 20)}", hint=f"The whole log: {log}")

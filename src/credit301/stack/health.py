@@ -5,6 +5,11 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import httpx
 
 TIMEOUT_SECONDS = 5.0
 
@@ -16,6 +21,14 @@ class UnhealthyError(Exception):
 Check = Callable[[], None]
 
 
+@cache
+def _client() -> httpx.Client:
+    """One for all checks: a client reads all authorities' certificates, for longer than a question takes."""
+    import httpx
+
+    return httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
+
+
 def http(url: str) -> Check:
     """A check that ``GET url`` answers with a status below 400."""
 
@@ -23,7 +36,7 @@ def http(url: str) -> Check:
         import httpx
 
         try:
-            response = httpx.get(url, timeout=TIMEOUT_SECONDS, follow_redirects=True, trust_env=False)
+            response = _client().get(url, follow_redirects=True)
         except httpx.HTTPError as error:
             raise UnhealthyError(f"{url}: {error}") from error
         if response.is_error:
@@ -39,7 +52,7 @@ def airflow_component(address: str, component: str) -> Check:
         import httpx
 
         try:
-            response = httpx.get(f"{address}/api/v2/monitor/health", timeout=TIMEOUT_SECONDS, trust_env=False)
+            response = _client().get(f"{address}/api/v2/monitor/health")
             status = response.json()[component]["status"]
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             raise UnhealthyError(f"Airflow's health page does not tell of {component}: {error!r}") from error

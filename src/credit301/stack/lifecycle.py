@@ -124,7 +124,8 @@ def _condition(service: Service, state: State | None) -> str:
 def child_environment(workspace: Workspace) -> dict[str, str]:
     """Environment of every service: this process's, less foreign settings, with the run's own on top."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}
-    return {**inherited, **_run_environment(workspace)}
+    # A training's threads that wait for one another leave the cores to what runs beside it.
+    return {"OMP_WAIT_POLICY": "passive", **inherited, **_run_environment(workspace)}
 
 
 def _run_environment(workspace: Workspace) -> dict[str, str]:

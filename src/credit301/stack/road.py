@@ -14,7 +14,7 @@ STEPS = ("build_warehouse", "materialize_features", "train_models", "promote_ens
 POLL_SECONDS = 2.0
 REPORT_SECONDS = 15.0
 # Less than this between the end of a step and the run that it causes is the scheduler's usual delay.
-NEXT_RUN_SECONDS = 120.0
+NEXT_RUN_SECONDS = 240.0
 
 
 class Road:
@@ -78,28 +78,28 @@ class Road:
 
     def _tell(self, runs: Sequence[Run]) -> None:
         """Say each run's start and end once; show a failing task's log as soon as its first try has failed."""
+        followed = {(run.dag, run.run) for run in runs}
         for run in runs:
             if (run.run, run.state) not in self._told:
                 self._told.add((run.run, run.state))
                 console.say(f"  {time.monotonic() - self._began:5.0f} s  {run.dag}: {run.state}")
             if run.state == "failed":
                 raise self._failure(run)
-            if run.state == "running":
-                for task in self._airflow.tasks(run):
-                    key = (run.run, f"{task.task} {task.attempt}")
-                    if task.state == "up_for_retry" and key not in self._told:
-                        self._told.add(key)
-                        said = self._log(run, task)
-                        console.say(f"  {run.dag}.{task.task} failed and is tried again; it said:\n{said}")
+        for task in self._airflow.tried_again(self._since):
+            key = (task.run, f"{task.task} {task.attempt}")
+            if (task.dag, task.run) in followed and key not in self._told:
+                self._told.add(key)
+                said = self._log(task)
+                console.say(f"  {task.dag}.{task.task} failed and is tried again; it said:\n{said}")
 
     def _failure(self, run: Run) -> AirflowError:
         failed = [task for task in self._airflow.tasks(run) if task.state == "failed"]
-        said = "\n".join(f"{task.task}: {self._log(run, task)}" for task in failed)
+        said = "\n".join(f"{task.task}: {self._log(task)}" for task in failed)
         return AirflowError(f"The DAG run {run.dag} failed.\n{said}", hint=f"In Airflow: DAG {run.dag}, run {run.run}.")
 
-    def _log(self, run: Run, task: Task) -> str:
+    def _log(self, task: Task) -> str:
         try:
-            return self._airflow.log(run, task)
+            return self._airflow.log(task)
         except AirflowError as error:
             return f"(its log cannot be read: {error.message})"
 

@@ -21,6 +21,8 @@ from credit301.workspace import Workspace
 
 # Stages: the stores that the others stand on; what needs only them; Airflow, whose database is migrated before.
 FOUNDATION, TOOLS, ORCHESTRATION = 1, 2, 3
+# A dozen processes start side by side: on a busy machine of two cores for minutes. One that dies is not waited for.
+START_SECONDS = 600
 SERVING = "serving"
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
@@ -146,7 +148,7 @@ def _stores(settings: Settings) -> list[Service]:
             command=redis_server.command(settings),
             stage=FOUNDATION,
             check=health.redis(online),
-            timeout=30,
+            timeout=60,
             here=not OnlineAddress.parse(online).cluster and is_here(online, settings, settings.redis_port),
             address=f"{settings.host}:{settings.redis_port}",
             port=settings.redis_port,
@@ -167,7 +169,7 @@ def _tools(workspace: Workspace) -> list[Service]:
             command=_mlflow_command(settings),
             stage=TOOLS,
             check=health.http(f"{tracking}/health"),
-            timeout=180,
+            timeout=START_SECONDS,
             here=is_here(tracking, settings, settings.mlflow_port),
             address=tracking,
             port=settings.mlflow_port,
@@ -183,7 +185,7 @@ def _tools(workspace: Workspace) -> list[Service]:
             command=(program("credit301"), "exchange"),
             stage=TOOLS,
             check=health.http(f"{exchange}/healthz"),
-            timeout=60,
+            timeout=START_SECONDS,
             here=workspace.definition.simulated and is_here(exchange, settings, settings.exchange_port),
             address=exchange,
             port=settings.exchange_port,
@@ -195,7 +197,7 @@ def _tools(workspace: Workspace) -> list[Service]:
             command=(program("credit301"), "identity-provider"),
             stage=TOOLS,
             check=health.http(f"{identity}/healthz"),
-            timeout=60,
+            timeout=START_SECONDS,
             here=workspace.definition.simulated and is_here(identity, settings, settings.identity_port),
             address=identity,
             port=settings.identity_port,
@@ -210,7 +212,7 @@ def _tools(workspace: Workspace) -> list[Service]:
             ),
             stage=TOOLS,
             check=health.http(f"{site}/"),
-            timeout=30,
+            timeout=START_SECONDS,
             address=site,
             port=settings.site_port,
             port_setting="site_port",
@@ -238,7 +240,7 @@ def _airflow(settings: Settings) -> list[Service]:
         command=(program("airflow"), "api-server", "--workers", "1"),
         stage=ORCHESTRATION,
         check=health.http(f"{address}/api/v2/version"),
-        timeout=300,
+        timeout=START_SECONDS,
         address=address,
         port=settings.airflow_port,
         port_setting="airflow_port",
@@ -250,8 +252,8 @@ def _airflow(settings: Settings) -> list[Service]:
         command=(program("airflow"), "scheduler", "--skip-serve-logs"),
         stage=ORCHESTRATION,
         check=health.airflow_component(address, "scheduler"),
-        timeout=300,
-        environment={**environment, **airflow_env.preloading()},
+        timeout=START_SECONDS,
+        environment={**environment, **airflow_env.preloading("scheduler")},
         stop_seconds=30,
     )
     worker = Service(
@@ -266,7 +268,7 @@ def _airflow(settings: Settings) -> list[Service]:
         ),
         stage=ORCHESTRATION,
         check=health.process_only,
-        timeout=300,
+        timeout=START_SECONDS,
         here=False,  # on one machine the scheduler runs the tasks itself; containers have workers of their own
         environment=environment,
         stop_seconds=60,
@@ -276,8 +278,8 @@ def _airflow(settings: Settings) -> list[Service]:
         command=(program("airflow"), "dag-processor"),
         stage=ORCHESTRATION,
         check=health.airflow_component(address, "dag_processor"),
-        timeout=300,
-        environment=environment,
+        timeout=START_SECONDS,
+        environment={**environment, **airflow_env.preloading("processor")},
     )
     return [api, scheduler, processor, worker]
 
@@ -291,7 +293,7 @@ def _platform(workspace: Workspace) -> list[Service]:
             command=(program("credit301"), "serve"),
             stage=TOOLS,
             check=health.http(f"{serving}/healthz"),
-            timeout=90,
+            timeout=START_SECONDS,
             address=serving,
             port=settings.serving_port,
             port_setting="serving_port",
@@ -302,7 +304,7 @@ def _platform(workspace: Workspace) -> list[Service]:
             command=(program("credit301"), "watch-promotions"),
             stage=TOOLS,
             check=health.process_only,
-            timeout=60,
+            timeout=START_SECONDS,
         ),
     ]
 
@@ -319,7 +321,7 @@ def _banking(workspace: Workspace) -> list[Service]:
             command=(program("credit301"), "bank", name),
             stage=TOOLS,
             check=health.http(f"http://{settings.host}:{simulated_port(workspace, bank)}/healthz"),
-            timeout=60,
+            timeout=START_SECONDS,
             here=is_simulated(workspace, bank),
             address=f"http://{settings.host}:{simulated_port(workspace, bank)}",
             port=simulated_port(workspace, bank),
@@ -333,7 +335,7 @@ def _banking(workspace: Workspace) -> list[Service]:
         command=(program("credit301"), "relay"),
         stage=TOOLS,
         check=health.http(f"{metrics}/metrics"),
-        timeout=60,
+        timeout=START_SECONDS,
         here=bool(reachable_banks(workspace)),
         address=metrics,
         port=settings.relay_port,

@@ -26,7 +26,7 @@ from credit301.stack.services import Service, program
 MARKER = "CREDIT301_STACK"
 USER = "credit301"
 RPC_TIMEOUT_SECONDS = 30.0
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 STOP_SECONDS = 180.0
 
 

@@ -18,13 +18,16 @@ from credit301.derive.dbt import MARTS_SCHEMA
 from credit301.errors import WarehouseError
 from credit301.governance.lineage import page
 from credit301.governance.lineage.events import emit_models, recorded
-from credit301.warehouse.engines import engine_of
+from credit301.warehouse.engines import Engine, engine_of
 from credit301.warehouse.increment import Increment
 from credit301.warehouse.landing_views import latest_known, newest_records
 from credit301.warehouse.project import assemble, fingerprint, macros_fingerprint
 from credit301.workspace import Workspace
 
 __all__ = ["MARTS_SCHEMA", "build"]
+
+DESCRIBED = "described.txt"
+"""File in dbt's target: the engine and the models that its docs are of. Until those change, the docs say the same."""
 
 
 def build(
@@ -42,12 +45,13 @@ def build(
     """
     engine = engine_of(workspace)
     project = assemble(workspace)
+    made_of = fingerprint(project)
     increment = Increment.plan(
         workspace,
         engine.name,
         engine.tables(),
         macros=macros_fingerprint(),
-        project=fingerprint(project),
+        project=made_of,
         full=full,
     )
     with duckdb.connect() as reader:
@@ -58,18 +62,16 @@ def build(
     engine.show(increment)
     engine.told = _told(increment, moment)
     console.say(f"building the warehouse of {workspace.name} on {engine.name} as of {moment:%Y-%m-%d %H:%M:%S}")
-    variables = json.dumps(engine.types)
     (project / "target" / "run_results.json").unlink(missing_ok=True)
     with recorded(workspace, "build", ()) as run, _replacing_marts(workspace.paths.marts) as target:
         # Unit tests judge the models, not the data.
         less = ["--exclude-resource-type", "unit_test"] if increment.before and increment.same_project else []
-        code, rows = engine.build(project, ["build", "--vars", variables, *less], target)
+        code, rows = engine.build(project, ["build", "--vars", json.dumps(engine.types), *less], target)
         counts = _results(project, failed=code != 0)
         lineage = emit_models(workspace, run)
     increment.remember(moment, newest)
     if docs:
-        code, _ = engine.build(project, ["docs", "generate", "--static", "--vars", variables], None)
-        _publish_docs(workspace, project, code)
+        _document(workspace, engine, project, made_of)
         page.write(workspace, lineage)
     return {"as_of": moment.isoformat(), "engine": engine.name, "results": dict(counts), "rows": rows}
 
@@ -112,9 +114,18 @@ def _replacing_marts(target: Path) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _publish_docs(workspace: Workspace, project: Path, code: int) -> None:
+def _document(workspace: Workspace, engine: Engine, project: Path, made_of: str) -> None:
+    """Write dbt's docs of what was just built, unless those that are there say the same of ``made_of``."""
+    index = workspace.paths.site / "dbt_docs" / "index.html"
+    described, what = project / "target" / DESCRIBED, f"{engine.name} {made_of}"
+    if index.exists() and described.exists() and described.read_text(encoding="utf-8") == what:
+        return
+    described.unlink(missing_ok=True)
+    # The build has compiled what they show.
+    arguments = ["docs", "generate", "--static", "--no-compile", "--vars", json.dumps(engine.types)]
+    code, _ = engine.build(project, arguments, None)
     if code != 0:
         raise WarehouseError("dbt could not write its docs.", hint="Its message stands above.")
-    index = workspace.paths.site / "dbt_docs" / "index.html"
     index.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy2(project / "target" / "static_index.html", index)
+    described.write_text(what, encoding="utf-8")

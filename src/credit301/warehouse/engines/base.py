@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import ClassVar
 from credit301 import console
 from credit301.derive.dbt import INTERMEDIATE_SCHEMA, MARTS_SCHEMA, STAGING_SCHEMA
 from credit301.processes import dies_with_its_parent
+from credit301.warehouse.dbt_process import dbt
 from credit301.warehouse.increment import Increment
 from credit301.workspace import Workspace
 
@@ -52,28 +52,16 @@ class Engine(ABC):
             dbt's exit code, and rows by exported mart.
         """
 
-    def run(self, command: Sequence[str], project: Path, more: dict[str, str]) -> int:
+    def run_dbt(self, arguments: Sequence[str], project: Path, more: dict[str, str]) -> int:
         """Run a dbt command, its output passed on line by line; returns its exit code."""
-        environment = {
-            **os.environ,
-            "CREDIT301_CPU_THREADS": str(self.workspace.settings.cpu_threads),
-            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-            **self.told,
-            **more,
-        }
+        return dbt().run(self.name, self._arguments(arguments, project), project, self._environment(more))
+
+    def run(self, command: Sequence[str], project: Path, more: dict[str, str]) -> int:
+        """Run a program that runs the dbt command at its end, its output passed on line by line; its exit code."""
         process = subprocess.Popen(
             # A build that goes on after its worker was killed would write beside the next one.
-            [
-                *dies_with_its_parent(signal.SIGKILL),
-                *command,
-                "--target",
-                self.name,
-                "--project-dir",
-                str(project),
-                "--profiles-dir",
-                str(project),
-            ],
-            env=environment,
+            [*dies_with_its_parent(signal.SIGKILL), *self._arguments(command, project)],
+            env=self._environment(more),
             cwd=project,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -85,7 +73,15 @@ class Engine(ABC):
                 console.say(f"  {line.rstrip()}")
         return process.returncode
 
+    def _arguments(self, arguments: Sequence[str], project: Path) -> list[str]:
+        folder = str(project)
+        return [*arguments, "--target", self.name, "--project-dir", folder, "--profiles-dir", folder]
 
-def dbt_program() -> str:
-    """Path of dbt's command, beside the interpreter."""
-    return str(Path(sys.executable).with_name("dbt"))
+    def _environment(self, more: dict[str, str]) -> dict[str, str]:
+        return {
+            **os.environ,
+            "CREDIT301_CPU_THREADS": str(self.workspace.settings.cpu_threads),
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+            **self.told,
+            **more,
+        }

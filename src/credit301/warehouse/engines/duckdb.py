@@ -12,7 +12,7 @@ from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wai
 from credit301.derive.dbt import MARTS_SCHEMA
 from credit301.errors import WarehouseError
 from credit301.sources.typed import literal, quote
-from credit301.warehouse.engines.base import SCHEMAS, Engine, dbt_program
+from credit301.warehouse.engines.base import SCHEMAS, Engine
 from credit301.warehouse.increment import Increment
 from credit301.warehouse.landing_views import create_views, show
 
@@ -70,13 +70,13 @@ class DuckDB(Engine):
             show(connection, self.workspace, increment.intakes)
 
     def build(self, project: Path, arguments: Sequence[str], target: Path | None) -> tuple[int, dict[str, int]]:
-        """Run dbt in a process of its own, then copy the marts out."""
+        """Run dbt, then copy the marts out."""
         limits = {
             "CREDIT301_WAREHOUSE_PATH": str(self.workspace.paths.warehouse),
             "CREDIT301_WAREHOUSE_MEMORY": f"{self.workspace.settings.warehouse_memory:.1f}GiB",
             "CREDIT301_WAREHOUSE_SPILL": str(self._spill()),
         }
-        code = self.run([dbt_program(), *arguments], project, limits)
+        code = self.run_dbt(arguments, project, limits)
         if code or target is None:
             return code, {}
         rows: dict[str, int] = {}

@@ -16,7 +16,7 @@ from credit301.contracts.model import Contract
 from credit301.derive.dbt import LANDING_SCHEMA, MARTS_SCHEMA
 from credit301.sources.typed import literal
 from credit301.stack.postgres import create_databases
-from credit301.warehouse.engines.base import SCHEMAS, Engine, dbt_program
+from credit301.warehouse.engines.base import SCHEMAS, Engine
 from credit301.warehouse.increment import Increment, Intake
 from credit301.warehouse.landing_views import changes, records
 
@@ -110,7 +110,7 @@ class Postgres(Engine):
             connection.execute(sql.SQL("analyze {}").format(shown))
 
     def build(self, project: Path, arguments: Sequence[str], target: Path | None) -> tuple[int, dict[str, int]]:
-        """Run dbt in a process of its own, then copy the marts out."""
+        """Run dbt, then copy the marts out."""
         address = urlsplit(self.workspace.settings.postgres_address(self.database))
         given = {
             "CREDIT301_WAREHOUSE_HOST": address.hostname or "",
@@ -119,7 +119,7 @@ class Postgres(Engine):
             "DBT_ENV_SECRET_WAREHOUSE_PASSWORD": unquote(address.password or ""),
             "CREDIT301_WAREHOUSE_DATABASE": self.database,
         }
-        code = self.run([dbt_program(), *arguments], project, given)
+        code = self.run_dbt(arguments, project, given)
         if code or target is None:
             return code, {}
         rows: dict[str, int] = {}
