@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_FLOOR, Decimal
+from decimal import Decimal
 
 CENT = Decimal("0.01")
 RATE = Decimal("0.000001")
@@ -15,12 +15,14 @@ def exact(value: float) -> Decimal:
 
 def floor_to(amount: Decimal, step: Decimal) -> Decimal:
     """The largest multiple of ``step`` (above zero) that is not above ``amount``."""
-    return (amount / step).to_integral_value(rounding=ROUND_FLOOR) * step
+    whole = amount // step * step
+    return whole if whole <= amount else whole - step
 
 
 def yuan(amount: Decimal) -> str:
     """``1234567.50`` as ``1,234,567.50``; whole amounts without decimals."""
-    return f"{amount:,.0f}" if amount == amount.to_integral_value() else f"{amount:,.2f}"
+    text = f"{amount:,.2f}"
+    return text.removesuffix(".00") if amount == amount.to_integral_value() else text
 
 
 def percent(rate: Decimal) -> str:

@@ -9,12 +9,11 @@ from pydantic import Field, model_validator
 
 from credit301.contracts.model import Strict
 from credit301.contracts.model import Text as StrictText
-from credit301.domain.money import yuan
+from credit301.domain.money import CENT, yuan
 from credit301.domain.text import Refusal, Text
 
 Money = Annotated[Decimal, Field(gt=0, max_digits=18, decimal_places=2)]
 Months = Annotated[int, Field(ge=1, le=360)]
-_CENTS = 2
 HIGHEST_ANNUAL_RATE = Decimal("0.36")
 """No offer carries a higher one, whoever makes it."""
 
@@ -49,8 +48,7 @@ class Product(Strict):
                 field="amount",
                 hint=Text(zh="请在产品额度范围内申请。", en="Ask for an amount within the product's limits."),
             )
-        exponent = amount.as_tuple().exponent
-        if isinstance(exponent, int) and exponent < -_CENTS and amount != round(amount, _CENTS):
+        if amount != amount.quantize(CENT):
             raise Refusal(
                 "amount_precision",
                 Text(zh="申请金额最多两位小数。", en="amount has at most two decimals."),

@@ -26,7 +26,7 @@ class Outcome(StrEnum):
     REFER = "refer"
 
 
-class RuleResult(msgspec.Struct, frozen=True):
+class RuleResult(msgspec.Struct, frozen=True, gc=False):
     """What a row of a strategy's table, or one of its expressions, read and said.
 
     ``hit`` is ``None`` where a value that it asks for is not known; of ``said``, numbers are exact decimal text. In a
@@ -42,7 +42,7 @@ class RuleResult(msgspec.Struct, frozen=True):
     text: Text | None = None
 
 
-class Cause(msgspec.Struct, frozen=True):
+class Cause(msgspec.Struct, frozen=True, gc=False):
     """Why a strategy declined or referred, or lends less than was asked for."""
 
     code: str

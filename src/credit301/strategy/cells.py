@@ -1,4 +1,4 @@
-"""Cells of decision tables, compiled: what people write in most of them natively, everything else by zen itself.
+"""Cells of decision tables and expressions, written as Python: what most people write here, the rest asks zen.
 
 A test answers yes, no, or not known: a comparison with a value that is not there is never just a "no".
 """
@@ -7,270 +7,227 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
-import zen
-
-from credit301.domain import money
-from credit301.strategy import expression
+from credit301.strategy import calculation, expression
+from credit301.strategy.engine import KEYWORDS, PATH, Expression
 from credit301.strategy.errors import StrategyError
-from credit301.strategy.paths import Get, getter
-
-Verdict = bool | None
-Test = Callable[[Any, Mapping[str, Any]], Verdict]
-Value = Callable[[Mapping[str, Any]], Any]
+from credit301.strategy.paths import CONTEXT, Scope, settled
+from credit301.strategy.source import Source
+from credit301.strategy.told import rounded, scalar
 
 _NUMBER = r"-?\d+(?:\.\d+)?"
-_TEXT = r'"[^"\\]*"|' + r"'[^'\\]*'"
-_LITERAL = rf"{_NUMBER}|{_TEXT}|true|false"
+_LITERAL = rf"{_NUMBER}|" + r'"[^"\\]*"|' + r"'[^'\\]*'|true|false"
 _COMPARED = re.compile(rf"(>=|<=|>|<)\s*({_NUMBER})|(==|!=)\s*({_LITERAL}|null)")
 _INTERVAL = re.compile(rf"([\[(])\s*({_NUMBER})\s*\.\.\s*({_NUMBER})\s*([\])])")
 _ITEMS = rf"(?:{_LITERAL})(?:\s*,\s*(?:{_LITERAL}))*"
 _LISTED = re.compile(_ITEMS)
 _IN_LIST = re.compile(rf"(not\s+)?in\s*\[\s*({_ITEMS})\s*\]")
 _ITEM = re.compile(_LITERAL)
-_PATH = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
-_NULL_AWARE = re.compile(r"\bnull\b|\?\?")
-_STRING = re.compile(_TEXT)
-_KEYWORDS = frozenset({"and", "or", "not", "in", "true", "false", "null"})
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
     "<": operator.lt,
     "<=": operator.le,
 }
-_CANNOT_TELL = (TypeError, ArithmeticError)
-"""What :mod:`credit301.strategy.expression` raises where zen must be asked."""
-_OPENS, _CLOSES = {"[": operator.ge, "(": operator.gt}, {"]": operator.le, ")": operator.lt}
+_OPENS, _CLOSES = {"[": ">=", "(": ">"}, {"]": "<=", ")": "<"}
 
 
-def test_of(cell: str, where: str) -> Test:
-    """The test in an input cell; of the column's value, and of the whole context where it names other fields.
+class Place(NamedTuple):
+    """Where an input cell stands, for messages: its file and table, the row's id and number, the column's field."""
+
+    file: str
+    table: str
+    row: str
+    number: int
+    field: str
+    column: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.table}, row {self.number}, column {self.column}"
+
+
+class Test(NamedTuple):
+    """A test as an expression of Python, and whether its answer may be ``None``, not known."""
+
+    text: str
+    open: bool = True
+
+
+class Value(NamedTuple):
+    """The name of a value, the name of it in a report, and whether it is a scalar there whatever is read."""
+
+    name: str
+    told: str
+    scalar: bool = False
+
+
+def write_test(scope: Scope, cell: str, value: str, place: Place) -> Test:
+    """The test in an input cell that says something, of the column's ``value``.
 
     Args:
-        cell: a unary expression of zen; an empty one holds for everything.
+        scope: where it is written.
+        cell: a unary expression of zen.
+        value: the name of the column's value, which holds ``None`` where it is not known.
+        place: the cell's place, for messages.
+
+    Raises:
+        StrategyError: it is none.
+    """
+    text = cell.strip()
+    return _common(scope, text, value, place) or _condition(scope, text, value, place)
+
+
+def _common(scope: Scope, text: str, value: str, place: Place) -> Test | None:
+    """What most cells say; ``None`` where it takes an expression."""
+    test = None
+    if text == "null":
+        test = Test(f"{value} is None", open=False)
+    elif match := _COMPARED.fullmatch(text):
+        if match[4] == "null":
+            test = Test(f"{value} is {'' if match[3] == '==' else 'not '}None", open=False)
+        elif match[1]:
+            test = _limits(scope, [(match[1], match[2])], value, place)
+        else:
+            test = _membership(scope, [match[4]], value, wanted=match[3] == "==")
+    elif match := _INTERVAL.fullmatch(text):
+        test = _limits(scope, [(_OPENS[match[1]], match[2]), (_CLOSES[match[4]], match[3])], value, place)
+    elif _LISTED.fullmatch(text):
+        test = _membership(scope, _ITEM.findall(text), value, wanted=True)
+    elif match := _IN_LIST.fullmatch(text):
+        test = _membership(scope, _ITEM.findall(match[2]), value, wanted=not match[1])
+    return test
+
+
+def write_value(scope: Scope, cell: str, where: str) -> Value:
+    """The value that an output cell or an expression says.
+
+    Args:
+        scope: where it is written.
+        cell: an expression of zen.
         where: the cell's place, for messages.
 
     Raises:
         StrategyError: it is none.
     """
     text = cell.strip()
-    return _native(text) or _zen_test(text, where)
-
-
-def _native(text: str) -> Test | None:
-    """What most cells say; ``None`` where it takes an expression."""
-    test: Test | None = None
-    if not text:
-        test = _anything
-    elif text == "null":
-        test = _nothing
-    elif match := _COMPARED.fullmatch(text):
-        test = _ordering(match[1], match[2]) if match[1] else _equality(match[3], match[4])
-    elif match := _INTERVAL.fullmatch(text):
-        test = _interval(_ordered(_OPENS[match[1]], match[2]), _ordered(_CLOSES[match[4]], match[3]))
-    elif _LISTED.fullmatch(text):
-        test = _membership([_literal(item) for item in _ITEM.findall(text)], wanted=True)
-    elif match := _IN_LIST.fullmatch(text):
-        test = _membership([_literal(item) for item in _ITEM.findall(match[2])], wanted=not match[1])
-    return test
-
-
-def value_of(cell: str, where: str) -> Value:
-    """The value that an output cell or an expression says.
-
-    Raises:
-        StrategyError: it is no expression of zen.
-    """
-    text = cell.strip()
     if _ITEM.fullmatch(text):
-        said = _literal(text)
-        return lambda _context: said
+        return constant(scope, _literal(text))
     if text == "null":
-        return lambda _context: None
-    if _PATH.fullmatch(text) and text not in _KEYWORDS:
-        return getter(text.split("."))
-    return _zen_value(text, where)
+        return constant(scope, None)
+    if PATH.fullmatch(text) and text not in KEYWORDS:
+        path = tuple(text.split("."))
+        known = settled(scope.fixed, path)
+        return Value(scope.read(path), scope.read(path)) if known is None else constant(scope, known)
+    return _calculated(scope, Expression(text, where))
 
 
-def fields_in(text: str) -> Iterator[str]:
-    """Paths that an expression names, functions and keywords left out."""
-    bare = _STRING.sub("''", text)
-    for match in _PATH.finditer(bare):
-        follows = bare[match.end() :].lstrip()[:1]
-        before = bare[: match.start()].rstrip()[-1:]
-        is_key = follows == ":" and before in {"{", ","}
-        if match[0] not in _KEYWORDS and follows != "(" and before not in {".", "$", "#"} and not is_key:
-            yield match[0]
+def constant(scope: Scope, value: Decimal | str | bool | None) -> Value:
+    """A value that is always the same."""
+    return Value(scope.code.value(value), scope.code.value(scalar(value)), scalar=True)
 
 
-def exact(value: Any) -> Any:
-    """Numbers of zen, which calculates in decimals and answers in floats, as the decimals that they were."""
-    if isinstance(value, float):
-        return money.exact(value)
-    if isinstance(value, list):
-        return [exact(item) for item in value]
-    if isinstance(value, dict):
-        return {key: exact(item) for key, item in value.items()}
+def _calculated(scope: Scope, asked: Expression) -> Value:
+    code = scope.code
+    tree = expression.parsed(asked.text, scope.fixed)
+    wanted = [] if asked.aware else _wanted(scope, asked)
+    written, value, told = None, code.fresh(), code.fresh()
+    if tree is not None:
+        said = calculation.anything(tree, scope)
+        is_truth = calculation.kind(tree) == "truth"
+        written = f"{value} = {told} = {said}" if is_truth else f"{value}, {told} = {code.value(rounded)}({said})"
+    code.line(f"{value} = {told} = None")
+    zen = f"{value} = {code.value(asked.value)}({CONTEXT}, {scope.dollar or CONTEXT})"
+    _where_known(code, wanted, written, [zen, f"{told} = {code.value(scalar)}({value})"])
+    return Value(value, told)
+
+
+def _condition(scope: Scope, text: str, value: str, place: Place) -> Test:
+    """A test that is an expression; ``$`` in it is the column's value."""
+    code, asked = scope.code, Expression(text, str(place), unary=True)
+    # Without `$` a unary expression says something else than the same words do elsewhere.
+    tree = expression.parsed(text, scope.fixed) if asked.dollar else None
+    inner = scope.inner(value)
+    wanted = [] if asked.aware else [value, *_wanted(scope, asked)]
+    written, held = None, code.fresh()
+    if tree is not None:
+        is_truth = calculation.kind(tree) == "truth"
+        said = calculation.truth(tree, inner) if is_truth else f"bool({calculation.anything(tree, inner)})"
+        written = f"{held} = {said}"
+    code.line(f"{held} = None")
+    _where_known(code, wanted, written, [f"{held} = {code.value(asked.holds)}({CONTEXT}, {value})"])
+    return Test(held, open=bool(wanted))
+
+
+def _where_known(code: Source, wanted: Iterable[str], written: str | None, zen: Iterable[str]) -> None:
+    """Do what is ``written`` where all that is ``wanted`` is known, and ask ``zen`` where that cannot tell."""
+    with code.block(f"if {' and '.join(f'{name} is not None' for name in wanted) or 'True'}"):
+        if written is not None:
+            with code.block("try"):
+                code.line(written)
+        with code.block("if True" if written is None else f"except {code.value(calculation.CANNOT_TELL)}"):
+            for line in zen:
+                code.line(line)
+
+
+def _wanted(scope: Scope, asked: Expression) -> list[str]:
+    """The names of the values that must be known; those that are always known left out."""
+    return [scope.read(path) for path in asked.named if settled(scope.fixed, path) is None]
+
+
+def _limits(scope: Scope, limits: Sequence[tuple[str, str]], value: str, place: Place) -> Test:
+    """One or two comparisons with numbers. A text or truth value is neither above nor below one."""
+    compared = [(_ORDER[sign], float(number), Decimal(number)) for sign, number in limits]
+
+    def holds(value: Any) -> bool:
+        exact = isinstance(value, Decimal)
+        try:
+            return all(compare(_no_truth(value), decimal if exact else number) for compare, number, decimal in compared)
+        except TypeError as error:
+            raise StrategyError(
+                f"{place.file}: {place.table}, {place.row}: {place.field} is {type(value).__name__}: {error}.",
+                hint="Compare it with a value of its own kind.",
+            ) from error
+
+    code = scope.code
+    native = " and ".join(f"{value} {sign} {code.value(float(number))}" for sign, number in limits)
+    return Test(f"(None if {value} is None else {native} if type({value}) is float else {code.value(holds)}({value}))")
+
+
+def _no_truth(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise TypeError("a truth value is compared with a number")
     return value
 
 
-def _anything(_value: Any, _context: Mapping[str, Any]) -> Verdict:
-    return True
-
-
-def _nothing(value: Any, _context: Mapping[str, Any]) -> Verdict:
-    return value is None
-
-
-def _something(value: Any, _context: Mapping[str, Any]) -> Verdict:
-    return value is not None
-
-
-def _interval(above: Callable[[Any], bool], below: Callable[[Any], bool]) -> Test:
-    return lambda value, _context: None if value is None else above(value) and below(value)
-
-
-def _ordering(sign: str, number: str) -> Test:
-    ordered = _ordered(_ORDER[sign], number)
-    return lambda value, _context: None if value is None else ordered(value)
-
-
-def _equality(sign: str, literal: str) -> Test:
-    if literal != "null":
-        return _membership([_literal(literal)], wanted=sign == "==")
-    return _nothing if sign == "==" else _something
-
-
-def _ordered(compare: Callable[[Any, Any], bool], text: str) -> Callable[[Any], bool]:
-    """``compare`` with a number. A text or truth value is neither above nor below one: ``TypeError``."""
-    number, decimal = float(text), Decimal(text)
-
-    def holds(value: Any) -> bool:
-        if isinstance(value, Decimal):
-            return compare(value, decimal)
-        if isinstance(value, bool):
-            raise TypeError("a truth value is compared with a number")
-        return compare(value, number)
-
-    return holds
-
-
-def _membership(items: list[Any], *, wanted: bool) -> Test:
+def _membership(scope: Scope, literals: Sequence[str], value: str, *, wanted: bool) -> Test:
+    items = [_literal(literal) for literal in literals]
     texts = frozenset(item for item in items if isinstance(item, str))
     truths = frozenset(item for item in items if isinstance(item, bool))
     decimals = frozenset(item for item in items if isinstance(item, Decimal))
     numbers = frozenset(float(item) for item in decimals)
 
-    def holds(value: Any, _context: Mapping[str, Any]) -> Verdict:
-        if value is None:
-            return None
+    def among(value: Any) -> bool:
         match value:
             case str():
-                found = value in texts
+                return value in texts
             case bool():
-                found = value in truths
+                return value in truths
             case Decimal():
-                found = value in decimals
+                return value in decimals
             case int() | float():
-                found = float(value) in numbers
-            case _:
-                found = False
-        return found == wanted
+                return float(value) in numbers
+        return False
 
-    return holds
+    found = f"{scope.code.value(among)}({value})"
+    if len(texts) == len(items):
+        found = f"({value} in {scope.code.value(texts)} if type({value}) is str else {found})"
+    return Test(f"(None if {value} is None else {found if wanted else f'not {found}'})")
 
 
 def _literal(text: str) -> Any:
     if text in {"true", "false"}:
         return text == "true"
     return text[1:-1] if text[0] in "\"'" else Decimal(text)
-
-
-def _zen_test(text: str, where: str) -> Test:
-    if problem := zen.validate_unary_expression(text):
-        raise StrategyError(f"{where}: {text!r}: {problem['source']}.", hint=_hint())
-    compiled = zen.compile_unary_expression(text)
-    # Without `$` a unary expression says something else than the same words do elsewhere.
-    fast = expression.compiled(text) if "$" in _STRING.sub("''", text) else None
-    aware, named = bool(_NULL_AWARE.search(text)), _paths(text)
-    wanted = [getter(path) for path in named]
-
-    def holds(value: Any, context: Mapping[str, Any]) -> Verdict:
-        if not aware and (value is None or _lacks(wanted, context)):
-            return None
-        if fast is not None:
-            try:
-                return bool(fast({**context, "$": value} if named else {"$": value}))
-            except _CANNOT_TELL:
-                pass
-        return bool(_asked(lambda: compiled.evaluate({**_excerpt(context, named), "$": _plain(value)}), where, text))
-
-    return holds
-
-
-def _zen_value(text: str, where: str) -> Value:
-    if problem := zen.validate_expression(text):
-        raise StrategyError(f"{where}: {text!r}: {problem['source']}.", hint=_hint())
-    compiled, fast = zen.compile_expression(text), expression.compiled(text)
-    named, aware, whole = _paths(text), bool(_NULL_AWARE.search(text)), "$" in _STRING.sub("''", text)
-    wanted = [getter(path) for path in named]
-
-    def value(context: Mapping[str, Any]) -> Any:
-        if not aware and _lacks(wanted, context):
-            return None
-        if fast is not None:
-            try:
-                return _rounded(fast(context))
-            except _CANNOT_TELL:
-                pass
-        known = _excerpt(context, named)
-        if whole:
-            known["$"] = _plain(context.get("$", context))
-        return exact(_asked(lambda: compiled.evaluate(known), where, text))
-
-    return value
-
-
-def _lacks(wanted: Iterable[Get], context: Mapping[str, Any]) -> bool:
-    """Whether one of the values that are wanted is not known."""
-    return None in [get(context) for get in wanted]
-
-
-def _rounded(value: Any) -> Any:
-    """A decimal as zen would give it back: to the digits of a float."""
-    return money.exact(float(value)) if isinstance(value, Decimal) else value
-
-
-def _paths(text: str) -> list[list[str]]:
-    return [field.split(".") for field in dict.fromkeys(fields_in(text))]
-
-
-def _excerpt(context: Mapping[str, Any], paths: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """The parts of ``context`` that are named: what is handed to zen is copied, all of it would take long."""
-    return {path[0]: _plain(context[path[0]]) for path in paths if path[0] in context}
-
-
-def _plain(value: Any) -> Any:
-    """Decimals as floats, which zen reads."""
-    if isinstance(value, Decimal):
-        return float(value)
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _asked(ask: Callable[[], Any], where: str, text: str) -> Any:
-    try:
-        return ask()
-    except Exception as error:  # zen raises nothing narrower
-        reason = str(error).partition("\n")[0]
-        raise StrategyError(f"{where}: {text!r} cannot be evaluated: {reason}") from error
-
-
-def _hint() -> str:
-    return "See docs.gorules.io for the expression language."

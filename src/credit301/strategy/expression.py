@@ -1,24 +1,17 @@
-"""Calculations and conditions of the common kind, compiled to closures over exact decimals.
+"""The common part of zen's expressions, as a tree: what is calculated here and not by zen.
 
-What zen takes 5 to 10 us to be asked from Python takes 1 or 2 here. The grammar is a part of zen's: numbers, texts,
-truth values, paths, ``$``, ``+ - * /``, comparisons, ``and or not``, ``a ? b : c``, lists, and
-``min max sum ceil floor abs``. Everything else is left to zen, also where values are of another kind than is expected
-here; differential tests hold this part to it.
+Numbers, texts, truth values, paths, ``$``, ``+ - * /``, comparisons, ``and or not``, ``a ? b : c``, lists, and
+``min max sum ceil floor abs``. Everything else is left to zen.
 """
 
 from __future__ import annotations
 
-import math
-import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
-from credit301.domain.money import exact
-from credit301.strategy.paths import getter
-
-Evaluate = Callable[[Mapping[str, Any]], Any]
+from credit301.strategy.paths import settled
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>\d+(?:\.\d+)?)|(?P<text>\"[^\"\\]*\"|'[^'\\]*')|(?P<name>\$(?:\.[A-Za-z_]\w*)*"
@@ -26,59 +19,122 @@ _TOKEN = re.compile(
 )
 _CONSTANTS: dict[str, Any] = {"true": True, "false": False, "null": None}
 _WORDS = frozenset({"and", "or", "not", "in"})
+_SUMS, _PRODUCTS, _ORDERS, _EQUALITIES = ("+", "-"), ("*", "/"), (">", ">=", "<", "<="), ("==", "!=")
+FUNCTIONS = frozenset({"min", "max", "sum", "ceil", "floor", "abs"})
+LONGEST = 120
+"""Tokens. A longer expression is left to zen: it may nest deeper than parsers, Python's too, follow."""
 
 
-def _all_numbers(values: Any) -> list[Decimal]:
-    if not values or not all(isinstance(value, Decimal) for value in values):
-        raise TypeError("a function of numbers is given something else")
-    return list(values)
+class Constant(NamedTuple):
+    """A number (a decimal), a text, a truth value, or ``None``."""
+
+    value: Decimal | str | bool | None
 
 
-_FUNCTIONS: dict[str, Callable[[Any], Any]] = {
-    "min": lambda values: min(_all_numbers(values)),
-    "max": lambda values: max(_all_numbers(values)),
-    "sum": lambda values: sum(_all_numbers(values), Decimal(0)),
-    "ceil": lambda value: Decimal(math.ceil(value)),
-    "floor": lambda value: Decimal(math.floor(value)),
-    "abs": abs,
-}
-_SUMS = {"+": operator.add, "-": operator.sub}
-_PRODUCTS = {"*": operator.mul, "/": operator.truediv}
-_ORDERS: dict[str, Callable[[Any, Any], bool]] = {
-    ">": operator.gt,
-    ">=": operator.ge,
-    "<": operator.lt,
-    "<=": operator.le,
-}
+class Named(NamedTuple):
+    """What is at a path of the context."""
+
+    path: tuple[str, ...]
+
+
+class Items(NamedTuple):
+    """A list."""
+
+    items: tuple[Tree, ...]
+
+
+class Call(NamedTuple):
+    """One of :data:`FUNCTIONS`."""
+
+    function: str
+    argument: Tree
+
+
+class Negative(NamedTuple):
+    """``-a``."""
+
+    inner: Tree
+
+
+class Arithmetic(NamedTuple):
+    """``a + b`` and the like."""
+
+    sign: str
+    left: Tree
+    right: Tree
+
+
+class Ordered(NamedTuple):
+    """``a > b`` and the like."""
+
+    sign: str
+    left: Tree
+    right: Tree
+
+
+class Equal(NamedTuple):
+    """``a == b``, or ``a != b`` where equality is not ``wanted``."""
+
+    wanted: bool
+    left: Tree
+    right: Tree
+
+
+class Not(NamedTuple):
+    """``not a``."""
+
+    inner: Tree
+
+
+class Joined(NamedTuple):
+    """``a and b``, ``a or b``."""
+
+    word: Literal["and", "or"]
+    left: Tree
+    right: Tree
+
+
+class Condition(NamedTuple):
+    """``test ? yes : no``."""
+
+    test: Tree
+    yes: Tree
+    no: Tree
+
+
+Tree = Constant | Named | Items | Call | Negative | Arithmetic | Ordered | Equal | Not | Joined | Condition
 
 
 class _NotCommon(Exception):
-    """The text is not of the part of the language that is compiled here; it may still be an expression."""
+    """The text is not of the part of the language that is known here; it may still be an expression."""
 
 
-def compiled(text: str) -> Evaluate | None:
-    """``text`` as a function of the context (``$`` is a name in it); ``None`` where zen must be asked.
+def parsed(text: str, fixed: Mapping[str, Any]) -> Tree | None:
+    """``text`` as a tree; ``None`` where zen must be asked.
 
-    The function raises ``TypeError`` or ``ArithmeticError`` where it cannot tell; zen may.
+    Args:
+        text: an expression.
+        fixed: parts of the context that never change: what is read from them is a constant.
     """
     try:
-        parser = _Parser(text)
-        evaluate = parser.condition()
+        parser = _Parser(text, fixed)
+        tree = parser.condition()
         parser.end()
     except _NotCommon:
         return None
-    return evaluate
+    return tree
 
 
 class _Parser:
     """Recursive descent; one method for each level of binding."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, fixed: Mapping[str, Any]) -> None:
+        self._fixed = fixed
         self._tokens: list[tuple[str, str]] = []
         position, text = 0, text.rstrip()
         while position < len(text):
             match = _TOKEN.match(text, position)
-            if match is None or match.lastgroup is None:
+            if match is None or match.lastgroup is None or len(self._tokens) == LONGEST:
                 raise _NotCommon
             self._tokens.append((match.lastgroup, match[match.lastgroup]))
             position = match.end()
@@ -89,70 +145,59 @@ class _Parser:
         if self._place != len(self._tokens):
             raise _NotCommon
 
-    def condition(self) -> Evaluate:
+    def condition(self) -> Tree:
         """``a ? b : c``."""
         test = self._either()
         if not self._take("?"):
             return test
         yes = self.condition()
         self._need(":")
-        no = self.condition()
-        return lambda context: yes(context) if _truth(test(context)) else no(context)
+        return Condition(test, yes, self.condition())
 
-    def _either(self) -> Evaluate:
+    def _either(self) -> Tree:
         left = self._both()
         while self._take("or"):
-            left = _or(left, self._both())
+            left = Joined("or", left, self._both())
         return left
 
-    def _both(self) -> Evaluate:
+    def _both(self) -> Tree:
         left = self._negated()
         while self._take("and"):
-            left = _and(left, self._negated())
+            left = Joined("and", left, self._negated())
         return left
 
-    def _negated(self) -> Evaluate:
-        if not self._take("not"):
-            return self._compared()
-        inner = self._negated()
-        return lambda context: not _truth(inner(context))
+    def _negated(self) -> Tree:
+        return Not(self._negated()) if self._take("not") else self._compared()
 
-    def _compared(self) -> Evaluate:
+    def _compared(self) -> Tree:
         left = self._sum()
-        for sign, compare in _ORDERS.items():
-            if self._take(sign):
-                return _ordered(compare, left, self._sum())
-        for sign, wanted in (("==", True), ("!=", False)):
-            if self._take(sign):
-                return _equal(left, self._sum(), wanted=wanted)
+        if (sign := self._take(*_ORDERS)) is not None:
+            return Ordered(sign, left, self._sum())
+        if (sign := self._take(*_EQUALITIES)) is not None:
+            return Equal(sign == "==", left, self._sum())
         return left
 
-    def _sum(self) -> Evaluate:
+    def _sum(self) -> Tree:
         left = self._product()
         while (sign := self._take(*_SUMS)) is not None:
-            left = _arithmetic(_SUMS[sign], left, self._product())
+            left = Arithmetic(sign, left, self._product())
         return left
 
-    def _product(self) -> Evaluate:
+    def _product(self) -> Tree:
         left = self._signed()
         while (sign := self._take(*_PRODUCTS)) is not None:
-            left = _arithmetic(_PRODUCTS[sign], left, self._signed())
+            left = Arithmetic(sign, left, self._signed())
         return left
 
-    def _signed(self) -> Evaluate:
-        if self._take("-") is None:
-            return self._atom()
-        inner = self._signed()
-        return lambda context: -_number(inner(context))
+    def _signed(self) -> Tree:
+        return self._atom() if self._take("-") is None else Negative(self._signed())
 
-    def _atom(self) -> Evaluate:
+    def _atom(self) -> Tree:
         kind, text = self._next()
         if kind == "number":
-            number = Decimal(text)
-            return lambda _: number
+            return Constant(Decimal(text))
         if kind == "text":
-            said = text[1:-1]
-            return lambda _: said
+            return Constant(text[1:-1])
         if kind == "name":
             return self._named(text)
         if text == "(":
@@ -163,29 +208,29 @@ class _Parser:
             return self._items()
         raise _NotCommon
 
-    def _named(self, text: str) -> Evaluate:
+    def _named(self, text: str) -> Tree:
         if text in _WORDS:
             raise _NotCommon
         if text in _CONSTANTS:
-            constant = _CONSTANTS[text]
-            return lambda _: constant
+            return Constant(_CONSTANTS[text])
         if self._take("("):
-            function = _FUNCTIONS.get(text)
-            if function is None:
+            if text not in FUNCTIONS:
                 raise _NotCommon
             argument = self.condition()
             self._need(")")
-            return lambda context: function(argument(context))
+            return Call(text, argument)
         if self._peek("["):
             raise _NotCommon
-        return _path(text.split("."))
+        path = tuple(text.split("."))
+        known = settled(self._fixed, path)
+        return Named(path) if known is None else Constant(known)
 
-    def _items(self) -> Evaluate:
+    def _items(self) -> Tree:
         items = [self.condition()]
         while self._take(","):
             items.append(self.condition())
         self._need("]")
-        return lambda context: [item(context) for item in items]
+        return Items(tuple(items))
 
     def _peek(self, *texts: str) -> str | None:
         if self._place == len(self._tokens):
@@ -207,57 +252,3 @@ class _Parser:
             raise _NotCommon
         self._place += 1
         return self._tokens[self._place - 1]
-
-
-def _path(steps: list[str]) -> Evaluate:
-    get = getter(steps)
-
-    def value(context: Mapping[str, Any]) -> Any:
-        found = get(context)
-        # Floats stand for the shortest decimal that reads back as them.
-        if isinstance(found, float):
-            return exact(found)
-        return Decimal(found) if isinstance(found, int) and not isinstance(found, bool) else found
-
-    return value
-
-
-def _arithmetic(calculate: Callable[[Any, Any], Any], left: Evaluate, right: Evaluate) -> Evaluate:
-    return lambda context: calculate(_number(left(context)), _number(right(context)))
-
-
-def _ordered(compare: Callable[[Any, Any], bool], left: Evaluate, right: Evaluate) -> Evaluate:
-    def holds(context: Mapping[str, Any]) -> bool:
-        one, other = left(context), right(context)
-        # Only an expression that speaks of null comes here without a value; zen says no, too.
-        return one is not None and other is not None and compare(_number(one), _number(other))
-
-    return holds
-
-
-def _equal(left: Evaluate, right: Evaluate, *, wanted: bool) -> Evaluate:
-    def holds(context: Mapping[str, Any]) -> bool:
-        one, other = left(context), right(context)
-        return (isinstance(one, bool) == isinstance(other, bool) and one == other) == wanted
-
-    return holds
-
-
-def _and(left: Evaluate, right: Evaluate) -> Evaluate:
-    return lambda context: _truth(left(context)) and _truth(right(context))
-
-
-def _or(left: Evaluate, right: Evaluate) -> Evaluate:
-    return lambda context: _truth(left(context)) or _truth(right(context))
-
-
-def _truth(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{value!r} is neither true nor false")
-    return value
-
-
-def _number(value: Any) -> Decimal:
-    if not isinstance(value, Decimal):
-        raise TypeError(f"{value!r} is no number")
-    return value

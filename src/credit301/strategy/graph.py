@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
-from credit301.strategy import cells, jdm
+from credit301.domain.text import Text
+from credit301.domain.verdict import RuleResult, Stage
+from credit301.strategy import jdm
+from credit301.strategy.engine import fields_in
 from credit301.strategy.errors import StrategyError
-from credit301.strategy.nodes import Context, RuleSaid, Said, compiled, overlaid
+from credit301.strategy.nodes import Context, Setting, Step, expressions, overlaid, switch
+from credit301.strategy.tables import table
 
 
 class Read(NamedTuple):
@@ -31,18 +34,11 @@ class Made(NamedTuple):
     text: str
 
 
-class NodeSaid(msgspec.Struct, frozen=True):
-    """A node that was come to."""
-
-    node: str
-    rules: tuple[RuleSaid, ...]
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """The result of a graph, and how it came about."""
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """The result of a graph, and which rules said it: in order, of a policy only those that held."""
 
     result: Any
-    trace: tuple[NodeSaid, ...]
+    rules: list[RuleResult]
 
 
 class Graph:
@@ -51,12 +47,22 @@ class Graph:
     Args:
         document: the graph.
         name: its file, for messages.
+        stage: the stage whose graph it is.
+        words: what the codes mean that are the strategy's own.
+        fixed: parts of the context that are the same whenever it is asked.
 
     Raises:
         StrategyError: a cell is no expression, an edge leads nowhere, or the edges run in a circle.
     """
 
-    def __init__(self, document: jdm.Document, name: str) -> None:
+    def __init__(
+        self,
+        document: jdm.Document,
+        name: str,
+        stage: Stage = "admission",
+        words: Mapping[str, Text] | None = None,
+        fixed: Mapping[str, Any] | None = None,
+    ) -> None:
         self.name = name
         self._nodes = {node.id: node for node in document.nodes}
         if len(self._nodes) != len(document.nodes):
@@ -70,19 +76,8 @@ class Graph:
         self._order = self._sorted()
         self._output = self._only(jdm.OutputNode)
         self._input = self._only(jdm.InputNode)
-        self._steps: dict[str, Callable[[Context], Said]] = {
-            key: step for key, node in self._nodes.items() if (step := compiled(node, name)) is not None
-        }
+        self._steps = self._written(Setting(name, stage, words or {}), fixed or {})
         self._line = self._straight()
-
-    @classmethod
-    def load(cls, path: Path) -> Graph:
-        """The graph in a JDM file.
-
-        Raises:
-            StrategyError: it is not one.
-        """
-        return cls(jdm.parse(jdm.read(path), path.name), path.name)
 
     def reads(self) -> Iterator[Read]:
         """What tables compare and expressions name, in order."""
@@ -94,15 +89,13 @@ class Graph:
                     for number, row in enumerate(content.rules, 1):
                         for column in (*content.inputs, *content.outputs):
                             place = f"row {number}, {column.name or column.field}"
-                            yield from (
-                                Read(node.name, place, path) for path in cells.fields_in(row.get(column.id, ""))
-                            )
+                            yield from (Read(node.name, place, path) for path in fields_in(row.get(column.id, "")))
                 case jdm.ExpressionNode(content=content):
                     for item in content.expressions:
-                        yield from (Read(node.name, item.key, path) for path in cells.fields_in(item.value))
+                        yield from (Read(node.name, item.key, path) for path in fields_in(item.value))
                 case jdm.SwitchNode(content=content):
                     for way in content.statements:
-                        yield from (Read(node.name, way.condition, path) for path in cells.fields_in(way.condition))
+                        yield from (Read(node.name, way.condition, path) for path in fields_in(way.condition))
 
     def makes(self) -> Iterator[Made]:
         """What tables and expressions say, in order: where it goes, and as what text."""
@@ -126,20 +119,19 @@ class Graph:
             ValueMissing: what is not known would have decided.
             StrategyError: an expression cannot be evaluated, such as a number compared with a text.
         """
-        if self._line is not None:
-            given, passed = context, []
-            for node, step in self._line:
-                found = step(given)
-                given = found.result
-                passed.append(NodeSaid(node, tuple(found.rules)))
-            return Answer(given, tuple(passed))
-        return self._walked(context)
+        if self._line is None:
+            return self._walked(context)
+        rules: list[RuleResult] = []
+        tell, given = rules.append, context
+        for step in self._line:
+            given = step(given, tell)
+        return Answer(given, rules)
 
     def _walked(self, context: Context) -> Answer:
         """What the graph says where nodes have several ways in or out."""
         said: dict[str, Any] = {self._input: context}
-        open_ways: dict[str, frozenset[str] | None] = {self._input: None}
-        trace: list[NodeSaid] = []
+        open_ways: dict[str, Collection[str] | None] = {self._input: None}
+        rules: list[RuleResult] = []
         for key in self._order:
             taken = [
                 edge
@@ -148,17 +140,39 @@ class Graph:
             ]
             if not taken:
                 continue
-            given = _merged([said[edge.source_id] for edge in taken])
+            said[key], open_ways[key] = _merged([said[edge.source_id] for edge in taken]), None
             step = self._steps.get(key)
             if step is None:
-                said[key], open_ways[key] = given, None
                 continue
-            found = step(given)
-            said[key], open_ways[key] = found.result, found.ways
-            trace.append(NodeSaid(self._nodes[key].name, tuple(found.rules)))
-        return Answer(said.get(self._output, {}), tuple(trace))
+            found = step(said[key], rules.append)
+            if isinstance(self._nodes[key], jdm.SwitchNode):
+                open_ways[key] = found
+            else:
+                said[key] = found
+        return Answer(said.get(self._output, {}), rules)
 
-    def _straight(self) -> tuple[tuple[str, Callable[[Context], Said]], ...] | None:
+    def _written(self, setting: Setting, fixed: Mapping[str, Any]) -> dict[str, Step]:
+        """The nodes that say or ask something; each knows what is still as it was given."""
+        steps: dict[str, Step] = {}
+        kept: dict[str, Mapping[str, Any]] = {self._input: fixed}
+        for key in self._order:
+            node, before = self._nodes[key], [kept[edge.source_id] for edge in self._before[key]]
+            given = kept.get(key) or {root: fixed[root] for root in _shared(before)}
+            made: set[str] | None = set()
+            match node:
+                case jdm.TableNode(content=content):
+                    steps[key] = table(node, setting, given)
+                    listed = content.hit_policy == "collect" and not content.output_path
+                    made = None if listed else _roots(content, [column.field for column in content.outputs])
+                case jdm.ExpressionNode(content=content):
+                    steps[key] = expressions(node, setting, given)
+                    made = _roots(content, [item.key for item in content.expressions])
+                case jdm.SwitchNode():
+                    steps[key] = switch(node, setting, given)
+            kept[key] = {} if made is None else {root: given[root] for root in given if root not in made}
+        return steps
+
+    def _straight(self) -> tuple[Step, ...] | None:
         """The steps from the input to the output where each follows from the one before; ``None`` where one forks."""
         after: dict[str, list[str]] = {key: [] for key in self._nodes}
         for target, edges in self._before.items():
@@ -172,7 +186,7 @@ class Graph:
             if len(self._before[key]) != 1:
                 return None
             if key in self._steps:
-                line.append((self._nodes[key].name, self._steps[key]))
+                line.append(self._steps[key])
         return None if after[key] else tuple(line)
 
     def _sorted(self) -> tuple[str, ...]:
@@ -191,7 +205,7 @@ class Graph:
         return found[0]
 
 
-def _is_open(edge: jdm.Edge, ways: frozenset[str] | None) -> bool:
+def _is_open(edge: jdm.Edge, ways: Collection[str] | None) -> bool:
     return ways is None or edge.source_handle in ways
 
 
@@ -201,6 +215,16 @@ def _merged(parts: Sequence[Any]) -> Any:
     for part in reversed(parts[:-1]):
         result = overlaid(result, part)
     return result
+
+
+def _shared(parts: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The keys that all have."""
+    return set(parts[0]).intersection(*parts[1:]) if parts else set()
+
+
+def _roots(content: jdm.TableContent | jdm.ExpressionContent, paths: Iterable[str]) -> set[str] | None:
+    """What a node lays something over; ``None`` where it does not pass on what it was given."""
+    return {_below(content, path).partition(".")[0] for path in paths} if content.pass_through else None
 
 
 def _below(content: jdm.TableContent | jdm.ExpressionContent, path: str) -> str:

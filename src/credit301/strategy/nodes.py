@@ -1,37 +1,129 @@
-"""The nodes of a decision graph, compiled: each from what it is given to what it says, and what it looked at."""
+"""The nodes of a decision graph, written as Python: from what is given to what they say, and what they looked at."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
-import msgspec
-
-from credit301.strategy import cells, jdm
-from credit301.strategy.errors import StrategyError, ValueMissing
-from credit301.strategy.paths import Get, getter, lookup
+from credit301.domain.text import Text
+from credit301.domain.verdict import RuleResult, Stage
+from credit301.strategy import jdm
+from credit301.strategy.cells import Value, constant, write_value
+from credit301.strategy.engine import fields_in
+from credit301.strategy.errors import ValueMissing
+from credit301.strategy.paths import CONTEXT, Scope, lookup, settled
+from credit301.strategy.source import Source
+from credit301.strategy.told import NESTED, scalar, scalars
+from credit301.strategy.wording import worded
 
 Context = Mapping[str, Any]
+Tell = Callable[[RuleResult], None]
+Step = Callable[[Context, Tell], Any]
+"""From what a node is given to what it says, of a switch the ways that are open; each rule is told on the way."""
+Tree = dict[str, Any]
+"""The keys that a node says something at, nested, down to the name of each value in the source."""
+CODE = "code"
 
 
-class RuleSaid(msgspec.Struct, frozen=True):
-    """A row of a table, an expression, or a way out of a switch: what it read, and whether it held.
+class Setting(NamedTuple):
+    """What holds for all nodes of a graph: its ``file`` for messages, its ``stage``, and the ``words`` of codes."""
 
-    ``held`` is ``None`` where a value that it asks for is not known; ``said`` is empty where it did not hold.
+    file: str
+    stage: Stage
+    words: Mapping[str, Text]
+
+    @property
+    def tells_all(self) -> bool:
+        """Whether rules that did not hold are told, too: of a policy they are not."""
+        return self.stage != "policy"
+
+
+class NodeWriter:
+    """What the nodes have in common: a function of the context and of where rules are told.
+
+    Args:
+        node: the node.
+        setting: that of its graph.
+        fixed: the parts of the context that are the same whenever it is asked.
+        dollar: the name of what ``$`` stands for.
     """
 
-    rule: str
-    read: dict[str, Any]
-    held: bool | None
-    said: dict[str, Any]
+    def __init__(self, node: jdm.Node, setting: Setting, fixed: Mapping[str, Any], dollar: str | None = None) -> None:
+        self.setting, self.name = setting, node.name
+        self.code = Source()
+        self.scope = Scope(self.code, fixed, dollar)
+        self._worded = partial(worded, setting.words)
 
+    def compiled(self) -> Step:
+        """The function that was written."""
+        return self.code.function("step", f"{self.setting.file}: {self.name}")
 
-class Said(msgspec.Struct):
-    """What a node says, of which ``rules``; ``ways`` are those out of a switch that are open."""
+    def tell(self, rule: str, read: str, held: str, said: str = "", code: str | None = None) -> None:
+        """Tell of a rule; ``read``, ``held``, ``said`` and the ``code`` that it says are Python."""
+        value = self.code.value
+        parts = [value(self.setting.stage), value(self.name), value(rule), read, held]
+        if said:
+            parts.append(said)
+        if code is not None:
+            parts.append(f"{value(self._worded)}({code}) if {code} else None")
+        self.code.line(f"tell({value(RuleResult)}({', '.join(parts)}))")
 
-    result: Any
-    rules: list[RuleSaid]
-    ways: frozenset[str] | None = None
+    def read(self, scope: Scope, paths: Iterable[str]) -> str:
+        """A dictionary of what is at ``paths``, for a report, as Python."""
+        values, read = {}, []
+        for path in paths:
+            steps = tuple(path.split("."))
+            known = settled(scope.fixed, steps)
+            if known is None:
+                read.append(scope.read(steps))
+            values[path] = read[-1] if known is None else self.code.value(scalar(known))
+        return self.plain(self.literal(values), read)
+
+    def plain(self, values: str, names: Iterable[str], flat: str = "") -> str:
+        """A dictionary for a report, as Python, where ``values`` may be nested or no scalars.
+
+        It is ``flat`` (the same as ``values`` by default) if none of these ``names`` is.
+        """
+        odd = " or ".join(f"type({name}) in {self.code.value(NESTED)}" for name in dict.fromkeys(names))
+        return f"({self.code.value(scalars)}({values}) if {odd} else {flat or values})" if odd else flat or values
+
+    def literal(self, tree: Mapping[str, Any]) -> str:
+        """A nested dictionary, as Python."""
+        items = (
+            f"{self.code.value(key)}: {self.literal(item) if isinstance(item, dict) else item}"
+            for key, item in tree.items()
+        )
+        return f"{{{', '.join(items)}}}"
+
+    def lay_over(self, said: str, plainly: str | None, values: Iterable[Value]) -> None:
+        """Return what the node was given with ``said`` laid over it, ``plainly`` where none of ``values`` is nested."""
+        within = " or ".join(f"type({value.name}) is dict" for value in values if not value.scalar)
+        if within or plainly is None:
+            with self.code.block(f"if {within}") if plainly else nullcontext():
+                self.code.line(f"return {self.code.value(overlaid)}(context, {said})")
+        if plainly:
+            self.code.line(f"return {plainly}")
+
+    def over(self, under: str, said: Tree) -> str:
+        """``said`` laid over the dictionary ``under``, and so on inside what both have, as Python.
+
+        No value in ``said`` may be a dictionary itself.
+        """
+        items = [f"**{under}"]
+        for key, item in said.items():
+            name = self.code.value(key)
+            if not isinstance(item, dict):
+                items.append(f"{name}: {item}")
+                continue
+            inside, there = self.code.fresh(), f"{under}.get({name})"
+            self.code.line(
+                f"{inside} = {there if under == CONTEXT else f'{there} if isinstance({under}, dict) else None'}"
+            )
+            merged = f"{self.over(inside, item)} if isinstance({inside}, dict) else {self.literal(item)}"
+            items.append(f"{name}: ({merged})")
+        return f"{{{', '.join(items)}}}"
 
 
 def overlaid(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,204 +136,88 @@ def overlaid(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any
     return {**under, **over, **both}
 
 
-def compiled(node: jdm.Node, file: str) -> Callable[[Context], Said] | None:
-    """The step that ``node`` is; ``None`` for one that hands on what it is given.
+def put(result: dict[str, Any], path: Iterable[str], value: Any) -> None:
+    """Put ``value`` at ``path``, making the dictionaries on the way."""
+    *before, last = path
+    for step in before:
+        result = result.setdefault(step, {})
+    result[last] = value
+
+
+def below(path: str | None, tree: Any) -> Any:
+    """``tree`` at ``path`` of another one."""
+    for step in reversed(path.split(".") if path else ()):
+        tree = {step: tree}
+    return tree
+
+
+def expressions(node: jdm.ExpressionNode, setting: Setting, fixed: Mapping[str, Any]) -> Step:
+    """Named expressions; one that needs a value that is not known says ``None``.
 
     Raises:
-        StrategyError: a cell or condition is no expression.
+        StrategyError: one is none.
     """
-    match node:
-        case jdm.TableNode():
-            return _Table(node, file)
-        case jdm.ExpressionNode():
-            return _Expressions(node, file)
-        case jdm.SwitchNode():
-            return _Switch(node, file)
-    return None
-
-
-class _Cell(NamedTuple):
-    """An input cell that asks for something: the ``test`` of column ``place``, which is ``field`` of the context."""
-
-    place: int
-    field: str
-    test: cells.Test
-    text: str
-
-
-class _Row(NamedTuple):
-    """A row of a table, prepared: what it asks, and what it says by path."""
-
-    name: str
-    cells: tuple[_Cell, ...]
-    values: tuple[tuple[Sequence[str], cells.Value], ...]
-
-
-class _Table:
-    """A decision table: rows from top to bottom, cells from left to right, as far as is needed."""
-
-    def __init__(self, node: jdm.TableNode, file: str) -> None:
-        self._file, self._name, self._content = file, node.name, node.content
-        content = node.content
-        self._inputs: list[Get] = [getter(column.field.split(".")) for column in content.inputs]
-        self._first = content.hit_policy == "first"
-        known = {column.id for column in (*content.inputs, *content.outputs)}
-        self._rows: list[_Row] = []
-        for number, row in enumerate(content.rules, 1):
-            where = f"{file}: {node.name}, row {number}"
-            if unknown := sorted(key for key in row if key not in known and not key.startswith("_")):
-                raise StrategyError(f"{where}: there is no column {unknown[0]!r}.")
-            # An empty cell asks for nothing, and so reads nothing.
-            asked = tuple(
-                _Cell(
-                    place,
-                    column.field,
-                    cells.test_of(row[column.id], f"{where}, column {column.name or column.field}"),
-                    row[column.id],
-                )
-                for place, column in enumerate(content.inputs)
-                if row.get(column.id, "").strip()
-            )
-            values = tuple(
-                (
-                    column.field.split("."),
-                    cells.value_of(row[column.id], f"{where}, column {column.name or column.field}"),
-                )
-                for column in content.outputs
-                if row.get(column.id, "").strip()
-            )
-            self._rows.append(_Row(row.get("_id") or str(number), asked, values))
-
-    def __call__(self, context: Context) -> Said:
-        operands = [get(context) for get in self._inputs]
-        rules: list[RuleSaid] = []
-        hits: list[dict[str, Any]] = []
-        answered: set[int] = set()
-        for row in self._rows:
-            held, read = self._held(row, operands, context, answered)
-            if not held:
-                rules.append(RuleSaid(row.name, read, False, {}))
-                continue
-            said: dict[str, Any] = {}
-            for path, value in row.values:
-                _put(said, path, value(context))
-            rules.append(RuleSaid(row.name, read, True, said))
-            hits.append(said)
-            if self._first:
-                break
-            # What not knowing means was said: the rows below need not say it again.
-            answered.update(cell.place for cell in row.cells if operands[cell.place] is None)
-        return Said(_placed(self._content, context, (hits[0] if hits else None) if self._first else hits), rules)
-
-    def _held(
-        self, row: _Row, operands: Sequence[Any], context: Context, answered: Collection[int]
-    ) -> tuple[bool, dict[str, Any]]:
-        """Whether ``row`` holds, and what it read; in columns that are ``answered``, null is a "no"."""
-        read: dict[str, Any] = {}
-        missing = ""
-        for place, field, test, text in row.cells:
-            value = read[field] = operands[place]
-            try:
-                verdict = test(value, context)
-            except TypeError as error:
-                raise StrategyError(
-                    f"{self._file}: {self._name}, {row.name}: {field} is {type(value).__name__}: {error}.",
-                    hint="Compare it with a value of its own kind.",
-                ) from error
-            if verdict is False or (verdict is None and place in answered):
-                return False, read
-            if verdict is None:
-                missing = missing or _absent(field, text, context)
-        if missing:
-            raise ValueMissing(self._name, row.name, missing)
-        return True, read
-
-
-def _absent(field: str, cell: str, context: Context) -> str:
-    """Which value a cell could not do without: its column's, or one that it names."""
-    wanted = [field, *cells.fields_in(cell)]
-    return next((path for path in wanted if lookup(context, path.split(".")) is None), field)
-
-
-class _Expressions:
-    """Named expressions; one that needs a value that is not known says ``None``."""
-
-    def __init__(self, node: jdm.ExpressionNode, file: str) -> None:
-        self._content = node.content
-        self._items = [
-            (
+    writer = NodeWriter(node, setting, fixed, dollar="result")
+    code, scope, content = writer.code, writer.scope, node.content
+    values = []
+    with code.block("def step(context, tell)"):
+        code.line("result = {}")
+        for item in content.expressions:
+            value = write_value(scope, item.value, f"{setting.file}: {node.name}, {item.key}")
+            steps = item.key.split(".")
+            values.append(value)
+            if len(steps) == 1:
+                code.line(f"result[{code.value(item.key)}] = {value.name}")
+            else:
+                code.line(f"{code.value(put)}(result, {code.value(tuple(steps))}, {value.name})")
+            scope.forget_dollar()
+            writer.tell(
                 item.key,
-                item.key.split("."),
-                cells.value_of(item.value, f"{file}: {node.name}, {item.key}"),
-                _getters(item.value),
+                writer.read(scope, dict.fromkeys(fields_in(item.value))),
+                "True",
+                writer.plain(writer.literal({item.key: value.told}), [] if value.scalar else [value.told]),
+                value.name if item.key == CODE else None,
             )
-            for item in node.content.expressions
-        ]
-
-    def __call__(self, context: Context) -> Said:
-        result: dict[str, Any] = {}
-        rules = []
-        known = {**context, "$": result}
-        for key, path, value, fields in self._items:
-            said = value(known)
-            _put(result, path, said)
-            read = {field: get(context) for field, get in fields}
-            rules.append(RuleSaid(key, read, True, {key: said}))
-        return Said(_placed(self._content, context, result), rules)
+        placed = below(content.output_path, "result")
+        said = placed if isinstance(placed, str) else writer.literal(placed)
+        if content.pass_through:
+            is_flat = not content.output_path and not any("." in item.key for item in content.expressions)
+            writer.lay_over(said, "{**context, **result}" if is_flat else None, values)
+        else:
+            code.line(f"return {said}")
+    return writer.compiled()
 
 
-class _Switch:
-    """A fork: what comes in goes out by the ways whose condition holds."""
+def switch(node: jdm.SwitchNode, setting: Setting, fixed: Mapping[str, Any]) -> Step:
+    """A fork: what comes in goes out by the ways whose condition holds.
 
-    def __init__(self, node: jdm.SwitchNode, file: str) -> None:
-        self._name, self._first = node.name, node.content.hit_policy == "first"
-        self._ways = [
-            (
-                item.id,
-                cells.value_of(item.condition, f"{file}: {node.name}, {item.condition!r}")
-                if item.condition.strip()
-                else None,
-                item.condition,
-                _getters(item.condition),
-            )
-            for item in node.content.statements
-        ]
-
-    def __call__(self, context: Context) -> Said:
-        rules, ways = [], set()
-        for way, condition, text, fields in self._ways:
-            read = {field: get(context) for field, get in fields}
-            held = True if condition is None else condition(context)
-            if held is None:
-                raise ValueMissing(
-                    self._name, text, next((field for field, value in read.items() if value is None), text)
-                )
-            rules.append(RuleSaid(text, read, held=bool(held), said={}))
-            if held:
-                ways.add(way)
-                if self._first:
-                    break
-        return Said(context, rules, frozenset(ways))
+    Raises:
+        StrategyError: a condition is none.
+    """
+    writer = NodeWriter(node, setting, fixed)
+    code, scope = writer.code, writer.scope
+    with code.block("def step(context, tell)"):
+        code.line("ways = []")
+        for way in node.content.statements:
+            text = way.condition
+            value = constant(scope, True)
+            if text.strip():
+                value = write_value(scope, text, f"{setting.file}: {node.name}, {text!r}")
+            with code.block(f"if {value.name} is None"):
+                code.line(f"raise {code.value(partial(_undecided, node.name, text))}(context)")
+            read = writer.read(scope, dict.fromkeys(fields_in(text)))
+            if setting.tells_all:
+                writer.tell(text, read, f"bool({value.name})")
+            with code.block(f"if {value.name}"):
+                if not setting.tells_all:
+                    writer.tell(text, read, "True")
+                code.line(f"ways.append({code.value(way.id)})")
+                if node.content.hit_policy == "first":
+                    code.line("return ways")
+        code.line("return ways")
+    return writer.compiled()
 
 
-def _getters(text: str) -> list[tuple[str, Get]]:
-    """The paths that an expression names, each with what is at it."""
-    return [(field, getter(field.split("."))) for field in cells.fields_in(text)]
-
-
-def _placed(content: jdm.TableContent | jdm.ExpressionContent, context: Context, result: Any) -> Any:
-    """``result`` where the node wants it, with what the node was given where it passes that on; ``None`` is none."""
-    if content.output_path is not None:
-        nested: dict[str, Any] = {}
-        _put(nested, content.output_path.split("."), result)
-        result = nested
-    elif result is None:
-        result = {}
-    # A list cannot be laid over anything.
-    return overlaid(context, result) if content.pass_through and isinstance(result, dict) else result
-
-
-def _put(result: dict[str, Any], path: Sequence[str], value: Any) -> None:
-    for step in path[:-1]:
-        result = result.setdefault(step, {})
-    result[path[-1]] = value
+def _undecided(node: str, condition: str, context: Context) -> ValueMissing:
+    absent = (path for path in fields_in(condition) if lookup(context, path.split(".")) is None)
+    return ValueMissing(node, condition, next(absent, condition))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -25,13 +25,13 @@ from credit301.strategy.definition import STAGES, Document
 from credit301.strategy.errors import StrategyError, ValueMissing
 from credit301.strategy.fallback import Fallen, Gap, RulesOnly, fallen
 from credit301.strategy.graph import Answer, Graph
+from credit301.strategy.source import Source
 from credit301.strategy.wording import above, below_minimum, by_lot, unknown, worded
 
 REFER = "refer"
 READ = ("features", "windows")
 """Names of the context under which are what was read, by source."""
-_OTHER = frozenset({dict, Decimal, list})
-"""Kinds of values in a graph that are no scalars."""
+_ZERO = Decimal(0)
 
 
 class Strategy:
@@ -51,20 +51,28 @@ class Strategy:
         self.name = document.name
         self.definition = document.definition
         self.product = document.definition.product
-        self._graphs: dict[Stage, Graph] = {
-            stage: Graph(jdm.parse(data, f"{document.name}/{document.definition.graph_file(stage)}"), stage)
-            for stage, data in document.graphs.items()
-        }
         self._words = {code: Text(zh=text.zh, en=text.en) for code, text in document.definition.wording.items()}
         self._labels = {key: Text(zh=text.zh, en=text.en) for key, text in document.labels.items()}
+        self._fixed = {"parameters": document.definition.parameters, "tables": document.tables}
+        self._graphs: dict[Stage, Graph] = {
+            stage: Graph(
+                jdm.parse(data, f"{document.name}/{document.definition.graph_file(stage)}"),
+                stage,
+                stage,
+                self._words,
+                self._fixed,
+            )
+            for stage, data in document.graphs.items()
+        }
+        self._gates = tuple(stage for stage in STAGES[:-1] if stage in self._graphs)
         check(document, self._graphs, None if known is None else frozenset(known))
         paths = {read.path.partition(".")[::2] for graph in self._graphs.values() for read in graph.reads()}
-        self._read: dict[str, dict[str, list[tuple[str, str]]]] = {root: {} for root in READ}
+        self._read: dict[str, dict[str, dict[str, str]]] = {root: {} for root in READ}
         for root, rest in sorted(paths):
             if root in READ:
                 source, _, name = rest.partition(".")
-                self._read[root].setdefault(source, []).append((name, f"{source}:{name}"))
-        self._fixed = {"parameters": document.definition.parameters, "tables": document.tables}
+                self._read[root].setdefault(source, {})[name] = f"{source}:{name}"
+        self._laid_out = _written_context(self._read, self._fixed)
 
     @classmethod
     def from_text(cls, text: bytes) -> Strategy:
@@ -95,13 +103,13 @@ class Strategy:
 
     def features(self) -> tuple[str, ...]:
         """Keys (``<view>:<feature>``) of the features and names of the windows that it reads."""
-        return tuple(key for sources in self._read.values() for names in sources.values() for _, key in names)
+        return tuple(key for sources in self._read.values() for names in sources.values() for key in names.values())
 
     def gaps(self, values: Mapping[str, Scalar]) -> list[Gap]:
         """What the strategy says to be missing from ``values``: windows that its graphs read and are not known."""
         if self.definition.fallbacks.windows is None:
             return []
-        unknown = [key for names in self._read["windows"].values() for _, key in names if values.get(key) is None]
+        unknown = [key for names in self._read["windows"].values() for key in names.values() if values.get(key) is None]
         return [Gap("windows")] if unknown else []
 
     def fallen(self, gaps: Iterable[Gap]) -> list[Fallen]:
@@ -144,7 +152,7 @@ class Strategy:
                 fallback.
         """
         self.product.check_request(amount, term_months)
-        if any(item.most is None for item in taken):
+        if taken and any(item.most is None for item in taken):
             return _fallen_back(taken)
         if probability is None:
             rules_only = self.definition.fallbacks.model
@@ -152,19 +160,25 @@ class Strategy:
                 raise StrategyError(f"{self.name}: it does not decide without a score.")
             probability = rules_only.probability
         context = self._context(probability, score, values, amount, term_months)
-        causes: list[Cause] = []
         rules: list[RuleResult] = []
-        refers: list[bool] = []
-        for stage in STAGES[:-1]:
-            if stage in self._graphs:
-                hits = self._hits(stage, context, rules)
-                causes += [cause for cause, _ in hits]
-                refers += [refer for _, refer in hits]
+        causes: list[Cause] = []
+        # A decline is not softened by what a person is to look at.
+        refer = True
+        for stage in self._gates:
+            answer = self._asked(stage, context)
+            if isinstance(answer, Cause):
+                causes.append(answer)
+                refer = refer and self.definition.unknown_value == REFER
+                continue
+            rules += answer.rules
+            for hit in answer.result:
+                causes.append(Cause(f"rule.{hit['code']}", worded(self._words, hit["code"])))
+                refer = refer and hit.get("action") == REFER
         if probability > self.definition.cut_off:
             causes.append(above(ABOVE_CUT_OFF, probability, self.definition.cut_off))
-            refers.append(False)
+            refer = False
         if causes:
-            return _ended(causes, rules, refer=all(refers))
+            return _ended(causes, rules, refer=refer)
         return self._lend(context, rules, amount, taken)
 
     def admit_by_lot(
@@ -196,26 +210,8 @@ class Strategy:
     def _context(
         self, probability: float, score: int | None, values: Mapping[str, Scalar], amount: Decimal, term_months: int
     ) -> dict[str, Any]:
-        return {
-            **{
-                root: {source: {name: values.get(key) for name, key in names} for source, names in sources.items()}
-                for root, sources in self._read.items()
-            },
-            "application": {"amount": amount, "term_months": term_months},
-            "score": {"probability": probability, "points": score},
-            **self._fixed,
-        }
-
-    def _hits(self, stage: Stage, context: Mapping[str, Any], rules: list[RuleResult]) -> list[tuple[Cause, bool]]:
-        """What speaks against lending at a stage, each with whether a person is to look at it; adds to ``rules``."""
-        answer = self._asked(stage, context)
-        if isinstance(answer, Cause):
-            return [(answer, self.definition.unknown_value == REFER)]
-        rules += self._told(stage, answer)
-        return [
-            (Cause(f"rule.{hit['code']}", worded(self._words, hit["code"])), hit.get("action") == REFER)
-            for hit in answer.result
-        ]
+        application = {"amount": amount, "term_months": term_months}
+        return self._laid_out(values.get, application, {"probability": probability, "points": score})
 
     def _lend(
         self, context: Mapping[str, Any], rules: list[RuleResult], amount: Decimal, taken: Sequence[Fallen]
@@ -223,26 +219,27 @@ class Strategy:
         answer = self._asked("policy", context)
         if isinstance(answer, Cause):
             return _ended([answer], rules, refer=self.definition.unknown_value == REFER)
-        rules += self._told("policy", answer)
+        rules += answer.rules
         said = answer.result
         if code := said.get("decline") or said.get(REFER):
             return _ended([Cause(code, worded(self._words, code))], rules, refer=not said.get("decline"))
-        missing = next(
-            (path for path in ("band", "annual_rate") if said.get(path) is None),
-            next((f"bounds.{code}" for code, most in said.get("bounds", {}).items() if most is None), None),
-        )
-        if missing is not None:
+        bounds: Mapping[str, Any] = said.get("bounds", {})
+        if (missing := _first_missing(said, bounds)) is not None:
             cause = self._unknown(ValueMissing("policy", missing, missing))
             return _ended([cause], rules, refer=self.definition.unknown_value == REFER)
         if said["band"] not in self.definition.bands:
             raise StrategyError(f"{self.name}: the policy says band {said['band']!r}, and there is no such band.")
-        bounds = {code: max(Decimal(0), Decimal(most)) for code, most in said.get("bounds", {}).items()}
-        code, lowest = min(bounds.items(), key=lambda item: item[1], default=("", amount))
-        causes = [Cause(code, worded(self._words, code, lowest))] if lowest < amount else []
+        lowest, bound = amount, None
+        for code, most in bounds.items():
+            money = most if isinstance(most, Decimal) else Decimal(most)
+            # Of several that leave nothing, the first is named.
+            if _ZERO < lowest > money:
+                lowest, bound = max(_ZERO, money), code
+        causes = [] if bound is None else [Cause(bound, worded(self._words, bound, lowest))]
         for item in taken:
-            if item.most is not None and item.most < min(lowest, amount):
+            if item.most is not None and item.most < lowest:
                 lowest, causes = item.most, [item.cause]
-        limit = floor_to(min(amount, lowest), self.product.amount_step)
+        limit = floor_to(lowest, self.product.amount_step)
         if limit < self.product.minimum_amount:
             causes.append(below_minimum(limit, self.product.minimum_amount))
             return _ended(causes, rules, refer=False)
@@ -260,22 +257,37 @@ class Strategy:
         key = rest.replace(".", ":", 1) if root in READ else missing.field
         return unknown(key, self._labels.get(key) or Text(zh=key, en=key))
 
-    def _told(self, stage: Stage, answer: Answer) -> list[RuleResult]:
-        """What the rows and expressions of a graph read and said; of a policy only those that held."""
-        return [
-            RuleResult(
-                stage=stage,
-                table=node.node,
-                id=rule.rule,
-                read=_scalars(rule.read),
-                hit=rule.held,
-                said=_scalars(rule.said),
-                text=worded(self._words, rule.said["code"]) if rule.said.get("code") else None,
-            )
-            for node in answer.trace
-            for rule in node.rules
-            if rule.held or stage != "policy"
-        ]
+
+def _written_context(
+    read: Mapping[str, Mapping[str, Mapping[str, str]]], fixed: Mapping[str, Any]
+) -> Callable[[Callable[[str], Scalar], Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]:
+    """What lays out the context of the graphs, whose keys they ``read`` by root, source and name."""
+    code = Source()
+
+    def written(part: Mapping[str, Any]) -> str:
+        items = (
+            f"{code.value(name)}: {f'get({code.value(item)})' if isinstance(item, str) else written(item)}"
+            for name, item in part.items()
+        )
+        return f"{{{', '.join(items)}}}"
+
+    given = {"application": "application", "score": "score", **{root: code.value(part) for root, part in fixed.items()}}
+    with code.block("def context(get, application, score)"):
+        code.line(f"context = {written(read)}")
+        for root, part in given.items():
+            code.line(f"context[{code.value(root)}] = {part}")
+        code.line("return context")
+    return code.function("context", "context")
+
+
+def _first_missing(said: Mapping[str, Any], bounds: Mapping[str, Any]) -> str | None:
+    """What a policy must say and does not."""
+    for path in ("band", "annual_rate"):
+        if said.get(path) is None:
+            return path
+    if None not in bounds.values():
+        return None
+    return next(f"bounds.{code}" for code, most in bounds.items() if most is None)
 
 
 def _fallen_back(taken: Iterable[Fallen]) -> Verdict:
@@ -286,18 +298,3 @@ def _fallen_back(taken: Iterable[Fallen]) -> Verdict:
 
 def _ended(causes: Iterable[Cause], rules: Iterable[RuleResult], *, refer: bool) -> Verdict:
     return Verdict(Outcome.REFER if refer else Outcome.DECLINE, None, None, None, tuple(causes), tuple(rules))
-
-
-def _scalars(values: dict[str, Any]) -> dict[str, Scalar]:
-    """Values by name, parts of nested ones by their path; of lists nothing, numbers that were calculated as text."""
-    if _OTHER.isdisjoint(map(type, values.values())):
-        return values
-    found: dict[str, Scalar] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            found |= {f"{name}.{path}": part for path, part in _scalars(value).items()}
-        elif isinstance(value, Decimal):
-            found[name] = f"{value:f}"
-        elif not isinstance(value, list):
-            found[name] = value
-    return found

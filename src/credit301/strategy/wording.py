@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
-from credit301.domain.money import yuan
+from credit301.domain.money import CENT, yuan
 from credit301.domain.text import Text
 from credit301.domain.verdict import BELOW_MINIMUM, BY_LOT, VALUE_UNKNOWN, Cause
 
@@ -44,14 +44,15 @@ def worded(own: Mapping[str, Text], code: str, amount: Decimal | None = None) ->
     text = own.get(code) or KNOWN[code]
     if amount is None:
         return text
-    money = yuan(amount.quantize(Decimal("0.01")))
+    money = yuan(amount.quantize(CENT))
     return Text(zh=text.zh.replace(AMOUNT, money), en=text.en.replace(AMOUNT, money))
 
 
 def above(code: str, probability: float, most: float) -> Cause:
     """The probability is above the cut-off."""
-    zh = f"预计违约概率 {probability:.2%}，高于准入上限 {most:.2%}。"
-    en = f"The estimated probability of default is {probability:.2%}, above the cut-off of {most:.2%}."
+    estimated, bound = f"{probability:.2%}", f"{most:.2%}"
+    zh = f"预计违约概率 {estimated}，高于准入上限 {bound}。"
+    en = f"The estimated probability of default is {estimated}, above the cut-off of {bound}."
     return Cause(code, Text(zh=zh, en=en))
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+from credit301.strategy import jdm
+from credit301.strategy.errors import ValueMissing
+from credit301.strategy.graph import Graph
+
 Json = dict[str, Any]
 Row = tuple[list[str], list[str]]
 
@@ -77,3 +81,18 @@ def graph(nodes: list[Json], edges: list[tuple[str, ...]]) -> Json:
 def chain(*nodes: Json) -> Json:
     keys = ["in", *(item["id"] for item in nodes), "out"]
     return graph(list(nodes), list(pairwise(keys)))
+
+
+def expression_says(text: str, context: Json) -> Any:
+    """What one expression says of ``context``."""
+    return Graph(jdm.parse(chain(expressions("e", x=text)), "cell"), "cell").ask(context).result["x"]
+
+
+def cell_says(cell: str, value: Any) -> bool | None:
+    """Whether an input cell holds for ``value``; ``None`` where it cannot without knowing more."""
+    document = chain(table("t", ["value"], ["x"], [([cell], ["true"]), ([""], ["false"])]))
+    try:
+        said: bool = Graph(jdm.parse(document, "cell"), "cell").ask({"value": value}).result["x"]
+    except ValueMissing:
+        return None
+    return said

@@ -138,3 +138,17 @@ GRAPHS = {
 @pytest.mark.parametrize("document", GRAPHS.values(), ids=GRAPHS)
 def test_a_graph_says_what_zen_says(document: Json) -> None:
     assert ours(document, CONTEXT) == plain(peer(document, CONTEXT))
+
+
+@pytest.mark.parametrize("document", GRAPHS.values(), ids=GRAPHS)
+def test_what_never_changes_says_the_same(document: Json) -> None:
+    """Numbers that are known when a graph is loaded are written into it."""
+    known = decimals(CONTEXT)
+    said = Graph(jdm.parse(document, "test.json"), "test.json", fixed=known).ask(known).result
+    assert plain(said) == plain(peer(document, CONTEXT))
+
+
+def decimals(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: decimals(item) for key, item in value.items()}
+    return Decimal(str(value)) if isinstance(value, int | float) else value

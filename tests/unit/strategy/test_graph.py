@@ -7,11 +7,15 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from credit301.domain.text import Text
+from credit301.domain.verdict import RuleResult
 from credit301.strategy import jdm
 from credit301.strategy.errors import StrategyError, ValueMissing
 from credit301.strategy.graph import Graph
-from credit301.strategy.nodes import RuleSaid
+from credit301.strategy.told import rounded
 from tests.unit.strategy.graphs import Json, Row, chain, expressions, graph, node, switch, table
 
 ADMISSION = table(
@@ -25,24 +29,30 @@ ADMISSION = table(
     ],
 )
 
+WORDS = {
+    code: Text(zh=code, en=code) for code in ("ok", "not_in_operation", "dishonest_debtor", "unknown", "many", "some")
+}
+
 
 def compiled(document: Json) -> Graph:
-    return Graph(jdm.parse(document, "admission.json"), "admission.json")
+    return Graph(jdm.parse(document, "admission.json"), "admission.json", words=WORDS)
 
 
 def test_every_rule_up_to_the_one_that_held_tells_what_it_read_and_said() -> None:
     answer = compiled(chain(ADMISSION)).ask({"firm": {"status": "active"}, "judicial": {"listings": 2}})
     assert answer.result == {"admit": False, "code": "dishonest_debtor"}
-    assert answer.trace[0].node == "admission"
-    assert answer.trace[0].rules == (
-        RuleSaid("r0", {"firm.status": "active"}, False, {}),
-        RuleSaid(
+    assert answer.rules == [
+        RuleResult("admission", "admission", "r0", {"firm.status": "active"}, False),
+        RuleResult(
+            "admission",
+            "admission",
             "r1",
             {"judicial.listings": 2},
             True,
             {"admit": False, "code": "dishonest_debtor"},
+            WORDS["dishonest_debtor"],
         ),
-    )
+    ]
 
 
 def test_what_is_not_known_never_passes_by_itself() -> None:
@@ -135,10 +145,10 @@ def test_what_a_graph_reads_is_known_before_it_is_asked() -> None:
 def test_a_file_of_the_editor_is_read(tmp_path: Path) -> None:
     path = tmp_path / "admission.json"
     path.write_text(json.dumps(chain(ADMISSION)), encoding="utf-8")
-    assert Graph.load(path).ask({"firm": {"status": "revoked"}, "judicial": {}}).result["admit"] is False
+    assert compiled(jdm.read(path)).ask({"firm": {"status": "revoked"}, "judicial": {}}).result["admit"] is False
     path.write_text("{", encoding="utf-8")
     with pytest.raises(StrategyError, match="cannot be read"):
-        Graph.load(path)
+        jdm.read(path)
 
 
 @pytest.mark.parametrize("wish", [{"inputField": "firm"}, {"executionMode": "loop"}])
@@ -171,4 +181,41 @@ def test_what_follows_no_fork_is_what_the_walk_says() -> None:
     assert alone.ask(context) == straight.ask(context) == alone._walked(context)
     after = compiled(graph([*nodes, expressions("after", x="1")], [*edges, ("out", "after")]))
     assert after._line is None
-    assert [node.node for node in after.ask(context).trace] == ["bands", "limit", "after"]
+    assert [rule.table for rule in after.ask(context).rules] == ["bands", "bands", "limit", "after"]
+
+
+def test_what_is_fixed_is_what_is_read_until_something_else_is_said_there() -> None:
+    fixed = {"parameters": {"rate": Decimal("0.5"), "on": True}}
+    first = expressions("first", passes=True, a="parameters.rate * 2", b="parameters.on")
+    over = table("over", ["a"], ["parameters.rate"], [([""], ["7"])], passes=True)
+    alone = expressions("alone", a="1")
+    last = expressions("last", rate="parameters.rate", twice="parameters.rate * 2")
+    for between, rate in (([], Decimal("0.5")), ([over], Decimal(7)), ([alone], None)):
+        document = jdm.parse(chain(first, *between, last), "policy.json")
+        answer = Graph(document, "policy.json", fixed=fixed).ask(fixed)
+        assert answer.result == {"rate": rate, "twice": None if rate is None else rate * 2}
+        told = [rule for rule in answer.rules if rule.table == "last"]
+        assert told[0].read == {"parameters.rate": None if rate is None else str(rate)}
+        assert answer.rules[0].read == {"parameters.rate": "0.5"}
+
+
+def test_what_has_parts_is_told_by_its_parts_and_laid_over_by_them() -> None:
+    rows: list[Row] = [([""], ["{rate: n / 4, list: [n]}", "n > 0 and firm", "n * 2"])]
+    made = compiled(chain(table("t", ["n"], ["offer", "whole", "firm.twice"], rows, passes=True)))
+    answer = made.ask({"n": 3, "firm": {"name": "x"}, "offer": {"kept": 1}})
+    assert answer.rules[0].said == {"offer.rate": "0.75", "whole.name": "x", "firm.twice": "6.0"}
+    assert answer.result["offer"] == {"kept": 1, "rate": Decimal("0.75"), "list": [3]}
+    assert answer.result["firm"] == {"name": "x", "twice": Decimal(6)}
+
+
+def test_a_row_cannot_say_a_value_and_a_part_of_it() -> None:
+    for part in ("x.y", "x.y.z"):
+        with pytest.raises(StrategyError, match=rf"row 1, column {part}: the row says {part}"):
+            compiled(chain(table("t", ["n"], ["x", part], [([""], ["1", "2"])])))
+
+
+@given(number=st.one_of(st.decimals(allow_nan=False, allow_infinity=False), st.decimals(0, 10**9, places=4)))
+def test_what_was_calculated_is_told_and_goes_on_as_the_float_that_it_is_nearest_to(number: Decimal) -> None:
+    nearest = Decimal(repr(float(number)))
+    value, told = rounded(number)
+    assert (value.as_tuple(), told) == (nearest.as_tuple(), f"{nearest:f}")
