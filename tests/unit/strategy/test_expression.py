@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -42,7 +43,12 @@ def combined(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     )
 
 
-calculations = st.recursive(numbers, combined, max_leaves=8)
+def short(text: str) -> bool:
+    """Whether it is not left to zen for its length, also with what a test adds."""
+    return len(re.findall(r"[\w.$']+|\S", text)) <= LONGEST - 4
+
+
+calculations = st.recursive(numbers, combined, max_leaves=8).filter(short)
 conditions = st.recursive(
     st.one_of(
         st.tuples(calculations, st.sampled_from([">", ">=", "<", "<=", "==", "!="]), calculations).map(" ".join),
@@ -53,7 +59,7 @@ conditions = st.recursive(
         parts.map(lambda text: f"not ({text})"),
     ),
     max_leaves=4,
-)
+).filter(short)
 
 
 @settings(max_examples=400)
