@@ -29,8 +29,6 @@ FREQUENT = 20
 
 MOST_STEPS = 25
 CONVERGED = 1e-6
-MOST_ROWS = 100_000
-"""Rows that the weights are learnt from; more of them, evenly spaced in time, would not change a digit that counts."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +69,8 @@ def fit(
     if columns.width == 1:
         return None
     names = keys(spec)
-    place = {key: index for index, key in enumerate(names)}
-    numbers = matrix[:, [place[curve.key] for curve in columns.curves]]
-    categories = matrix[:, [place[item.key] for item in columns.categories]]
     counted = np.ones(len(labels)) if weights is None else weights
-    sums = _sums(design(columns, numbers, categories), labels, counted, columns, penalty)
+    sums = _sums(_design(matrix, columns, names), labels, counted, columns, penalty)
     return FittedAdditive(columns, sums, names)
 
 
@@ -87,6 +82,17 @@ def logits(fitted: FittedAdditive, matrix: np.ndarray) -> np.ndarray:
     # Equations of some hundred unknowns, one set for each set of missing sources: threads would only wait.
     with threadpool_limits(1, user_api="blas"):
         return fitted.model.batch(matrix, present)
+
+
+def _design(matrix: np.ndarray, columns: AdditiveSpec, names: tuple[str, ...]) -> np.ndarray:
+    """The columns' values for the rows of ``matrix``, whose columns are ``names``; made some rows at a time."""
+    place = {key: index for index, key in enumerate(names)}
+    curves, categories = ([place[item.key] for item in of] for of in (columns.curves, columns.categories))
+    table = np.empty((len(matrix), columns.width))
+    for start in range(0, len(matrix), ROWS_AT_ONCE):
+        rows = matrix[start : start + ROWS_AT_ONCE]
+        table[start : start + ROWS_AT_ONCE] = design(columns, rows[:, curves], rows[:, categories])
+    return table
 
 
 def _sums(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import expit
@@ -13,7 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, QuantileTransformer
 
 from training import submodels
-from training.dataset import TrainingSet, evenly
+from training.dataset import TrainingSet
+from training.frames import filled
 from training.specs import ModelSpec, pooled_spec
 from training.splits import Fold, Plan, inner_folds
 
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
 
 ONE_LIGHTGBM = "one_lightgbm"
 LOGISTIC = "logistic"
-MOST_ROWS = 100_000
-"""Rows that a logistic regression is fitted on."""
 
 
 def one_lightgbm(
@@ -65,34 +65,67 @@ def _probability(data: TrainingSet, fold: Fold, model: submodels.SubModel | None
 
 
 def logistic(data: TrainingSet, fold: Fold, specs: tuple[ModelSpec, ...], seed: int) -> np.ndarray:
-    """Probabilities on ``fold.test`` of a ridge logistic regression on at most 100,000 rows of ``fold.train``.
+    """Probabilities on ``fold.test`` of a ridge logistic regression on a sample of ``fold.train``.
 
     Numbers become normal scores (heavy tails are the rule in money), a missing one the median and a flag; categories
-    become indicators.
+    become indicators. What each column becomes is learnt source by source, and the matrix is filled batch by batch:
+    beside it, little is in memory.
     """
-    inputs = pooled_spec(LOGISTIC, specs).inputs
-    rows = evenly(fold.train, MOST_ROWS)
-    train = data.take([item.column for item in inputs], rows)
-    numbers = [item.column for item in inputs if not item.category and train[item.column].notna().any()]
-    categories = [item.column for item in inputs if item.category]
-    scores = QuantileTransformer(
-        n_quantiles=min(100, len(train)), output_distribution="normal", subsample=None, random_state=seed
-    )
-    model = make_pipeline(
-        make_column_transformer(
-            (make_pipeline(SimpleImputer(strategy="median", add_indicator=True), scores), numbers),
-            (OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=10), categories),
-        ),
-        LogisticRegression(C=0.1, max_iter=1_000, random_state=seed),
-    )
+    rows = data.sample(fold.train)
+    learnt = (_Part.learnt(data, rows, spec, seed) for spec in specs)
+    parts = tuple(part for part in learnt if part is not None)
+    columns = [name for part in parts for name in part.columns]
 
-    def wanted(frame: pd.DataFrame) -> pd.DataFrame:
-        typed = frame.astype({**dict.fromkeys(numbers, "float64"), **dict.fromkeys(categories, "object")})
-        # scikit-learn tells None and NaN apart; a missing category is one value here.
-        typed[categories] = typed[categories].fillna("(none)")
-        return typed
+    def wanted(frame: pd.DataFrame) -> np.ndarray:
+        return np.hstack([part.of(frame) for part in parts])
 
-    names = [*numbers, *categories]
-    model.fit(wanted(train[names]), data.labels[rows])
-    tested = data.batches(names, fold.test)
+    train = (wanted(frame) for _, frame in data.batches(columns, rows))
+    matrix = filled((len(rows), sum(part.width for part in parts)), train)
+    model = LogisticRegression(C=0.1, max_iter=1_000, random_state=seed).fit(matrix, data.labels[rows])
+    tested = data.batches(columns, fold.test)
     return np.concatenate([np.asarray(model.predict_proba(wanted(frame))[:, 1]) for _, frame in tested])
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The columns of one source as a regression takes them."""
+
+    numbers: list[str]
+    categories: list[str]
+    made: Any
+    width: int = 0
+
+    @property
+    def columns(self) -> list[str]:
+        """What it reads."""
+        return [*self.numbers, *self.categories]
+
+    @classmethod
+    def learnt(cls, data: TrainingSet, rows: np.ndarray, spec: ModelSpec, seed: int) -> _Part | None:
+        """Medians, quantiles and categories from ``rows``; ``None`` where nothing is known on them."""
+        train = data.take([item.column for item in spec.inputs], rows)
+        numbers = [item.column for item in spec.inputs if not item.category and train[item.column].notna().any()]
+        categories = [item.column for item in spec.inputs if item.category]
+        scores = QuantileTransformer(
+            n_quantiles=min(100, len(train)), output_distribution="normal", subsample=None, random_state=seed
+        )
+        made = make_column_transformer(
+            (make_pipeline(SimpleImputer(strategy="median", add_indicator=True), scores), numbers),
+            (OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=10, sparse_output=False), categories),
+        )
+        part = cls(numbers, categories, made)
+        if not part.columns:
+            return None
+        made.fit(part._typed(train))
+        return replace(part, width=part.of(train[:1]).shape[1])
+
+    def of(self, frame: pd.DataFrame) -> np.ndarray:
+        """Its columns of ``frame`` as numbers, shape (rows, those of the regression)."""
+        return np.asarray(self.made.transform(self._typed(frame)))
+
+    def _typed(self, frame: pd.DataFrame) -> pd.DataFrame:
+        kinds = {**dict.fromkeys(self.numbers, "float64"), **dict.fromkeys(self.categories, "object")}
+        typed = frame[self.columns].astype(kinds)
+        # scikit-learn tells None and NaN apart; a missing category is one value here.
+        typed[self.categories] = typed[self.categories].fillna("(none)")
+        return typed

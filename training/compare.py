@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from training.versions import Version
 
 CLASSES = 2
+JUDGED = ("registered", "probability", "shadow_probability", "propensity", LABEL)
+"""What is kept of a decision whose outcome is known."""
+
 SWAPS = (
     ("both", "两者都批准", "approved by both"),
     ("only_a", "仅 A 批准", "approved by A alone"),
@@ -82,7 +85,7 @@ def compare(workspace: Workspace, a: str, b: str) -> Comparison:
         ModelError: the outcomes known are all alike.
     """
     one, other = versions.find(workspace, a), versions.find(workspace, b)
-    data = TrainingSet.of(workspace)
+    data = TrainingSet.of(workspace, stored=True)
     since = max(one.seen_until, other.seen_until)
     unseen = data.times > np.datetime64(since) if since else np.ones(len(data), dtype=bool)
     new = len(np.unique(data.labels[unseen])) == CLASSES
@@ -161,14 +164,14 @@ def _swaps(labels: np.ndarray, a: np.ndarray, b: np.ndarray) -> tuple[Swap, ...]
 def _live(months: Iterable[pd.DataFrame], a: Version, b: Version) -> dict[str, Any]:
     """What the endpoint recorded where one decided and the other shadowed it; one month is in memory at a time."""
     pair = {a.number, b.number}
-    count, same, apart, known = 0, 0, 0.0, [decided.empty()]
+    count, same, apart, known = 0, 0, 0.0, [decided.empty()[list(JUDGED)]]
     for frame in months:
         of_both = frame["registered"].isin(pair) & frame["shadow_registered"].isin(pair)
         chosen = frame[of_both & (frame["registered"] != frame["shadow_registered"])]
         count += len(chosen)
         same += int(chosen["outcome"].eq(chosen["shadow_outcome"]).sum())
         apart += float((chosen["probability"] - chosen["shadow_probability"]).abs().sum())
-        known.append(chosen[chosen[LABEL].notna()])
+        known.append(chosen.loc[chosen[LABEL].notna(), list(JUDGED)])
     if not count:
         return {"decisions": 0}
     both = pd.concat([part for part in known if len(part)] or known[:1])

@@ -48,17 +48,18 @@ class TrainingSet:
     Args:
         rows: a frame in any order, shape (rows, columns), or rows in their order.
         entity: name of the column with the entity's key.
+        sampled: how many rows a model may learn from that takes them all at once.
 
     Raises:
         ModelError: a column is missing, or a label is neither 0 nor 1.
     """
 
-    def __init__(self, rows: pd.DataFrame | Rows, entity: str) -> None:
+    def __init__(self, rows: pd.DataFrame | Rows, entity: str, sampled: int = memory.MOST_SAMPLED) -> None:
         _check_names(rows.columns, entity)
         if isinstance(rows, pd.DataFrame):
             ordered = rows.sort_values([TIME, entity], kind="stable", ignore_index=True)
             rows = InMemory(ordered.astype({TIME: "datetime64[us]"}))
-        self.rows, self.entity = rows, entity
+        self.rows, self.entity, self.sampled = rows, entity, sampled
         names = [name for name in rows.columns if SEPARATOR not in name]
         batches = rows.batches(names, None, memory.rows_at_once(len(names)))
         head = pd.concat([_texts(frame) for frame in batches], ignore_index=True)
@@ -68,13 +69,13 @@ class TrainingSet:
             raise ModelError("A label is neither 0 nor 1.", hint="Mend the workspace's label model.")
 
     @classmethod
-    def on_disk(cls, path: Path, entity: str) -> TrainingSet:
+    def on_disk(cls, path: Path, entity: str, sampled: int = memory.MOST_SAMPLED) -> TrainingSet:
         """The rows of a Parquet file, whose features stay there.
 
         Raises:
             ModelError: as when it is made of a frame, or the file is not in the order of time and key.
         """
-        found = cls(OnDisk(path), entity)
+        found = cls(OnDisk(path), entity, sampled)
         if not _in_order(found.times, found.head[entity].to_numpy()):
             raise ModelError(
                 f"{path.name} is not in the order of decision time and key.", hint="Rebuild it: credit301 training-set."
@@ -101,9 +102,12 @@ class TrainingSet:
         path = workspace.paths.training_set
         if not path.is_file():
             raise NotFound(f"{workspace.name} has no training set.", hint="Run: credit301 training-set.")
-        if not stored and memory.fits(path, memory_gib or workspace.settings.training_memory):
+        if stored:
+            return cls.on_disk(path, workspace.entity.key)
+        room = memory.room(path, memory_gib or workspace.settings.training_memory)
+        if room.whole:
             return cls(pd.read_parquet(path), workspace.entity.key)
-        return cls.on_disk(path, workspace.entity.key)
+        return cls.on_disk(path, workspace.entity.key, room.sampled)
 
     def __len__(self) -> int:
         return len(self.head)
@@ -211,7 +215,11 @@ class TrainingSet:
 
     def where(self, kept: np.ndarray) -> TrainingSet:
         """The rows for which ``kept``, shape (rows,), is true."""
-        return TrainingSet(self.rows.where(np.flatnonzero(kept)), self.entity)
+        return TrainingSet(self.rows.where(np.flatnonzero(kept)), self.entity, self.sampled)
+
+    def sample(self, rows: np.ndarray) -> np.ndarray:
+        """Those of ``rows`` that a model learns from which takes them all at once, evenly spaced."""
+        return evenly(rows, self.sampled)
 
     def digest(self) -> str:
         """SHA-256 over every value and column name; equal for equal data whatever order it came in."""

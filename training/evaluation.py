@@ -44,9 +44,11 @@ Scored = dict[tuple[str, str], np.ndarray]
 
 ENSEMBLE = "ensemble"
 LEVELS = ("source", "dimension", "ensemble", "baseline")
-REDUCED, PEER, LOOKED_AT = "reduced", "peer", "looked_at"
-"""Levels of :data:`Scored` for subsets of the sources, named by those that are there: the ensemble's, the peer's; and
-1 for the rows on which they were measured."""
+REDUCED, PEER = "reduced", "peer"
+"""Levels of :data:`Scored` for subsets of the sources, named by those that are there: the ensemble's, the peer's."""
+
+Lessened = tuple[np.ndarray, Scored]
+"""Some tested rows of a fold, and what subsets of the sources say of them."""
 
 MOST_REDUCED, MOST_RETRAINED = 20_000, 200_000
 """Test rows on which subsets of the sources are measured, and training rows up to which peers are trained for them."""
@@ -129,6 +131,7 @@ def _evaluate(
 ) -> Evaluation:
     fit = partial(fitting.fit, plan=plan, specs=specs, threads=threads, tuned=tuned, cluster=cluster)
     repeats: list[Scored] = []
+    lessened: list[Lessened] = []
     shipped = None
     for folds in plan.repeats:
         scored: Scored = {}
@@ -141,7 +144,7 @@ def _evaluate(
             parts["baseline", baselines.LOGISTIC] = baselines.logistic(data, seen, specs, plan.seed)
             parts["baseline", SCORECARD] = scorecard(data, seen, specs)
             if not repeats:
-                parts |= _reduced(workspace, data, fold, shipped, trees, seed=plan.seed, threads=threads)
+                lessened.append(_reduced(workspace, data, fold, shipped, trees, seed=plan.seed, threads=threads))
             for key, values in parts.items():
                 scored.setdefault(key, np.full(len(data), np.nan))[fold.test] = values
         repeats.append(scored)
@@ -160,22 +163,30 @@ def _evaluate(
     keys = sorted(found, key=lambda key: (LEVELS.index(key[0]), key[1]))
     rate = float(data.labels[learnt].mean())
     models = tuple(_model(key, repeats, rows, labels, learnt_rate=rate) for key in keys)
-    reduced = _table_of_reduced(repeats[0], rows, labels, rate)
+    reduced = _table_of_reduced(lessened, data.labels, rows, rate)
     return Evaluation(models, reduced, rows, labels, shipped, _categories(workspace, data, learnt), plan)
 
 
-def _table_of_reduced(scored: Scored, rows: np.ndarray, labels: np.ndarray, rate: float) -> tuple[Reduced, ...]:
-    """AUC of each subset of sources in the order in which they were scored; who is unknown to all is average."""
+def _table_of_reduced(
+    lessened: list[Lessened], labels: np.ndarray, tested: np.ndarray, rate: float
+) -> tuple[Reduced, ...]:
+    """AUC of each subset of sources in the order in which they were scored; who is unknown to all is average.
+
+    Of the rows looked at those count that are among the ``tested``; ``labels`` are of all rows.
+    """
+    rows = np.concatenate([numbers for numbers, _ in lessened])
+    seen = np.isin(rows, tested)
+    keys = dict.fromkeys(key for _, scored in lessened for key in scored)
 
     def auc(level: str, name: str) -> float | None:
-        if (level, name) not in scored:
+        if (level, name) not in keys:
             return None
-        values = scored[level, name][rows]
-        return float(roc_auc_score(labels, np.where(np.isnan(values), rate, values)))
+        unknown = (np.full(len(numbers), np.nan) for numbers, _ in lessened)
+        parts = [scored.get((level, name), nothing) for (_, scored), nothing in zip(lessened, unknown, strict=True)]
+        values = np.concatenate(parts)[seen]
+        return float(roc_auc_score(labels[rows[seen]], np.where(np.isnan(values), rate, values)))
 
-    seen = scored[LOOKED_AT, ""][rows] == 1
-    rows, labels = rows[seen], labels[seen]
-    found = ((name, auc(REDUCED, name)) for level, name in scored if level == REDUCED)
+    found = ((name, auc(REDUCED, name)) for level, name in keys if level == REDUCED)
     return tuple(Reduced(tuple(name.split()), value, auc(PEER, name)) for name, value in found if value is not None)
 
 
@@ -188,8 +199,8 @@ def _reduced(
     *,
     seed: int,
     threads: int,
-) -> Scored:
-    """Probabilities on the test rows with every subset of the sources, and of the peer without each of them.
+) -> Lessened:
+    """Probabilities on test rows with every subset of the sources, and of the peer without each of them.
 
     Of many test rows some are looked at, evenly spaced. On many training rows there is no peer, which would have to be
     trained once for each source.
@@ -198,19 +209,15 @@ def _reduced(
     scorer = scorer_of(workspace, data, fold, fitted)
     some = Fold(fold.train, evenly(fold.test, MOST_REDUCED))
     vectors = np.vstack([vectors for _, vectors in vectors_of(data, scorer, some.test)])
-    result: Scored = {(LOOKED_AT, ""): np.isin(fold.test, some.test).astype(float)}
-
-    def put(level: str, name: str, values: np.ndarray) -> None:
-        result[level, name] = np.full(len(fold.test), np.nan)
-        result[level, name][np.searchsorted(fold.test, some.test)] = values
-
+    result: Scored = {}
     for kept in subsets(tuple(specs)):
         name = " ".join(kept)
-        put(REDUCED, name, probability(scorer, vectors, kept))
+        result[REDUCED, name] = probability(scorer, vectors, kept)
         if len(kept) == len(specs) - 1 and len(fold.train) <= MOST_RETRAINED:
             others = tuple(specs[source] for source in kept)
-            put(PEER, name, baselines.retrained(data, some, others, trees=trees, seed=seed, threads=threads))
-    return result
+            peer = baselines.retrained(data, some, others, trees=trees, seed=seed, threads=threads)
+            result[PEER, name] = peer
+    return some.test, result
 
 
 def scorer_of(workspace: Workspace, data: TrainingSet, fold: Fold, fitted: FittedEnsemble) -> Scorer:

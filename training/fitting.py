@@ -13,8 +13,8 @@ from credit301.errors import ModelError
 from credit301.model.bundle import Calibration
 from training import additive, calibration, ensemble, submodels
 from training.additive import FittedAdditive
-from training.dataset import TrainingSet, evenly
-from training.frames import encode
+from training.dataset import TrainingSet
+from training.frames import encode, encoded
 from training.specs import ModelSpec, pooled_spec
 from training.splits import Fold, Plan, inner_folds, joined
 from training.submodels import Fitted
@@ -128,8 +128,8 @@ def _additive(
     columns = [item.column for item in spec.inputs]
 
     def fitted_on(learnt: np.ndarray) -> FittedAdditive | None:
-        sample = evenly(learnt, additive.MOST_ROWS)
-        matrix = encode(data.take(columns, sample), spec, categories)
+        sample = data.sample(learnt)
+        matrix = encoded(data, sample, spec, categories)
         return additive.fit(matrix, data.labels[sample], spec, weights=data.weights_of(sample))
 
     whole = fitted_on(rows)

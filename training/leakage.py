@@ -18,7 +18,7 @@ from scipy.stats import rankdata
 
 from credit301.errors import ModelError
 from training.dataset import NAMED, evenly
-from training.frames import encode
+from training.frames import encoded
 from training.specs import pooled_spec
 from training.splits import grouped_folds
 
@@ -37,7 +37,7 @@ DOMINANT_SHARE, TOO_GOOD = 0.5, 0.93
 MINIMUM_ROWS = 30
 """Rows of each outcome that a column needs to be judged: with fewer, chance alone ranks well."""
 
-MOST_ROWS, SAMPLE = 100_000, 50_000
+SAMPLE = 50_000
 TREES = 30
 
 
@@ -69,11 +69,10 @@ def check(data: TrainingSet, specs: tuple[ModelSpec, ...]) -> None:
 def leaks(data: TrainingSet, specs: tuple[ModelSpec, ...]) -> tuple[Leak, ...]:
     """Columns of ``data`` that bear a mark of a leak, worst first; each is named once.
 
-    Times are looked at on every row, and what a column tells on at most 100,000 rows, evenly spaced.
+    Times are looked at on every row, and what a column tells on a sample of them.
     """
-    rows = evenly(np.arange(len(data)), MOST_ROWS)
-    looked_at = data.take([item.column for spec in specs for item in spec.inputs], rows)
-    found = [*_later(data, specs), *_alone(looked_at, data.labels[rows], specs), *_dominant(data, specs)]
+    rows = data.sample(np.arange(len(data)))
+    found = [*_later(data, specs), *_alone(data, rows, specs), *_dominant(data, specs)]
     return tuple({leak.column: leak for leak in reversed(found)}.values())[::-1]
 
 
@@ -96,10 +95,11 @@ def _later(data: TrainingSet, specs: tuple[ModelSpec, ...]) -> list[Leak]:
     ]
 
 
-def _alone(frame: pd.DataFrame, labels: np.ndarray, specs: tuple[ModelSpec, ...]) -> list[Leak]:
-    """Numbers that rank the outcomes far better than an honest column does."""
-    best = {}
+def _alone(data: TrainingSet, rows: np.ndarray, specs: tuple[ModelSpec, ...]) -> list[Leak]:
+    """Columns that rank the outcomes far better than an honest one does; one source is in memory at a time."""
+    best, labels = {}, data.labels[rows]
     for spec in specs:
+        frame = data.take([item.column for item in spec.inputs], rows)
         for item in spec.inputs:
             values = (
                 _rates(frame[item.column], labels)
@@ -144,7 +144,7 @@ def _auc(values: np.ndarray, labels: np.ndarray) -> float:
 
 def _dominant(data: TrainingSet, specs: tuple[ModelSpec, ...]) -> list[Leak]:
     """The column from which a small model of all columns has more than half of its gain, where that is too good."""
-    rows = evenly(np.arange(len(data)), SAMPLE)
+    rows = evenly(data.sample(np.arange(len(data))), SAMPLE)
     labels = data.labels
     if min(labels[rows].sum(), (1 - labels[rows]).sum()) < MINIMUM_ROWS:
         return []
@@ -152,7 +152,7 @@ def _dominant(data: TrainingSet, specs: tuple[ModelSpec, ...]) -> list[Leak]:
     categories = data.categories((item.column for item in spec.inputs if item.category), rows)
     fold = grouped_folds(data, rows, 2, 0)[0]
     names = [item.column for item in spec.inputs]
-    learn, test = (encode(data.take(names, side), spec, categories) for side in (fold.train, fold.test))
+    learn, test = (encoded(data, side, spec, categories) for side in (fold.train, fold.test))
     codes = [index for index, item in enumerate(spec.inputs) if item.category]
     parameters = {"objective": "binary", "num_leaves": 8, "verbosity": -1, "num_threads": 1, "deterministic": True}
     learning = lightgbm.Dataset(

@@ -16,7 +16,7 @@ from credit301.errors import ModelError
 from credit301.model.booster import TreeByTree
 from training import distributed, memory
 from training.dataset import LABEL, evenly
-from training.frames import encode
+from training.frames import encode, encoded
 from training.rows import OnDisk
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Binned:
             "categorical_feature": [index for index, item in enumerate(spec.inputs) if item.category],
             "params": {**parameters, "min_data_in_leaf": max(1, least)},
         }
-        matrix = encode(data.take(columns, sample), spec, categories)
+        matrix = encoded(data, sample, spec, categories)
         self._bins = lightgbm.Dataset(matrix, data.labels[sample], weight=data.weights_of(sample), **named).construct()
         if len(sample) < len(rows):
             batches = (encode(frame, spec, categories) for _, frame in data.batches(columns, rows))

@@ -1,10 +1,10 @@
-"""How much memory a training takes, and whether the rows are read into it or stay on disk."""
+"""How much memory a training takes: whether the rows are read into it, and of how many a model may learn at once."""
 
 from __future__ import annotations
 
 import resource
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow.parquet as pq
 
@@ -21,18 +21,27 @@ FRAME = 24
 BINNED = 2.5
 """Bytes of a value that the learner itself holds: its histogram's bin, of all rows and of those of a fold."""
 
+BOUNDED, OF_THE_BOUNDED = 50_000, 24
+"""Rows from which the bounds of the bins come, and bytes of a value of them: in a matrix, and as LightGBM sorts it."""
+
 OF_A_ROW = 400
 """Bytes of a row beside its features: key, time, label, and what each model says of it."""
 
-OF_A_SAMPLE = 64
-"""Bytes of a value of the rows that the logistic regression takes as a matrix, with what scikit-learn makes of it:
-1.74 GiB at most with 200,000 rows of 147 columns on disk."""
+OF_A_SAMPLE = 32
+"""Bytes of a value of the rows that the additive model, the logistic regression or the scorecard takes at once."""
 
-MOST_SAMPLED = 100_000
-"""Rows that models are fitted on which take them all at once (``MOST_ROWS`` of the baselines and the leak marks)."""
+LEAST_SAMPLED, MOST_SAMPLED = 5_000, 100_000
+"""How many rows these learn from; more, evenly spaced in time, would not change a digit that counts."""
 
-AT_LEAST = 0.75
-"""GiB of the process with its libraries and a batch."""
+AT_LEAST = 0.85
+"""GiB of the process with its libraries, MLflow's among them, and a batch."""
+
+
+class Room(NamedTuple):
+    """Whether all rows go into memory as they are, and how many a model may learn from that takes them all at once."""
+
+    whole: bool
+    sampled: int
 
 
 def peak() -> float:
@@ -45,20 +54,29 @@ def rows_at_once(columns: int) -> int:
     return max(1, VALUES_AT_ONCE // max(1, columns))
 
 
-def fits(path: Path, allowed: float) -> bool:
-    """Whether the rows of the Parquet file ``path`` are to be read into memory, of which ``allowed`` GiB may be used.
+def room(path: Path, allowed: float) -> Room:
+    """What there is room for of the rows of the Parquet file ``path``, where ``allowed`` GiB may be used.
 
     Raises:
-        ModelError: training would need more even if the rows stay on disk.
+        ModelError: training would need more even if the rows stay on disk and the samples are small.
     """
     file = pq.read_metadata(path)
-    values = file.num_rows * file.num_columns
-    sample = AT_LEAST + min(file.num_rows, MOST_SAMPLED) * file.num_columns * OF_A_SAMPLE / GIB
-    least = sample + (values * BINNED + file.num_rows * OF_A_ROW) / GIB
+    rows, columns = file.num_rows, file.num_columns
+    beside = AT_LEAST + rows * OF_A_ROW / GIB
+
+    def takes(sampled: int, held: float) -> float:
+        """One after the other: the bounds of the bins, the bins, and what takes a sample."""
+        bounds = min(rows, BOUNDED) * OF_THE_BOUNDED
+        return beside + columns * (rows * held + max(bounds, rows * BINNED, min(rows, sampled) * OF_A_SAMPLE)) / GIB
+
+    least = takes(LEAST_SAMPLED, held=0)
     if least > allowed:
         raise ModelError(
-            f"Training on {file.num_rows:,} rows of {file.num_columns} columns takes {least:.2f} GiB; "
+            f"Training on {rows:,} rows of {columns} columns takes {least:.2f} GiB; "
             f"{allowed:.2f} GiB may be used. 训练约需 {least:.2f} GiB 内存，上限为 {allowed:.2f} GiB。",
             hint="Allow more (--memory, CREDIT301_TRAINING_MEMORY_GIB), or train on a cluster (--cluster).",
         )
-    return sample + values * (FRAME + BINNED) / GIB <= allowed
+    if takes(MOST_SAMPLED, held=FRAME) <= allowed:
+        return Room(whole=True, sampled=MOST_SAMPLED)
+    sampled = int((allowed - beside) * GIB / (columns * OF_A_SAMPLE))
+    return Room(whole=False, sampled=max(LEAST_SAMPLED, min(sampled, MOST_SAMPLED)))

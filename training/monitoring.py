@@ -16,7 +16,7 @@ from credit301.console import say
 from credit301.errors import NotFound
 from credit301.files import replacing
 from credit301.model import stewardship
-from training import decided, metrics, retraining, stability, versions
+from training import decided, memory, metrics, retraining, stability, versions
 from training.dataset import LABEL, TrainingSet
 from training.groups import groups
 from training.weighted import Corrected, corrected
@@ -77,25 +77,25 @@ def watch(workspace: Workspace, month: str | None = None) -> Watched | None:
     version = versions.champion(workspace)
     if version is None:
         return None
-    data = TrainingSet.of(workspace)
-    months = pd.Series(data.times).dt.strftime("%Y-%m").to_numpy()
-    wanted = month or max(months)
-    if wanted not in set(months):
+    data = TrainingSet.of(workspace, stored=True)
+    months = data.times.astype("datetime64[M]")
+    there = np.unique(months).astype(str)
+    wanted = month or there[-1]
+    if wanted not in there:
         raise NotFound(
             f"No outcome of a decision in {wanted} is known.",
-            hint=f"There are outcomes of {min(months)} to {max(months)}.",
+            hint=f"There are outcomes of {there[0]} to {there[-1]}.",
         )
     rules = stewardship.load(workspace)
-    tested = version.test_rows()
+    labels, expected = version.tested()
     before = version.learnt_rows()
-    expected = versions.probabilities(version.bundle, tested)
     probability = versions.probabilities_of(version.bundle, data)
     known = ~np.isnan(probability)
     rows: list[dict[str, Any]] = []
-    for number in sorted(set(months[known])):
-        chosen = known & (months == number)
-        rows += _month(rules, version, data, number, chosen, probability[chosen], before, expected)
-    reference = metrics.measure(tested[LABEL].to_numpy()[~np.isnan(expected)], expected[~np.isnan(expected)])
+    for number in np.unique(months[known]):
+        chosen = np.flatnonzero(known & (months == number))
+        rows += _month(rules, version, data, str(number), chosen, probability[chosen], before, expected)
+    reference = metrics.measure(labels[~np.isnan(expected)], expected[~np.isnan(expected)])
     table = pd.DataFrame(rows).astype(KIND)
     decisions, correction = _decided(workspace, data, expected)
     watched = Watched(
@@ -137,9 +137,10 @@ def _month(
 ) -> Iterable[dict[str, Any]]:
     """All measures of one month; the rows ``chosen`` of ``data`` have these probabilities.
 
-    Features are held against ``before``, which the version learnt from, scores against the test's ``expected``.
+    Features are held against ``before``, which the version learnt from, scores against the test's ``expected``. So many
+    features are in memory at a time as make a batch.
     """
-    labels, features = data.labels[chosen], data.features(np.flatnonzero(chosen))
+    labels = data.labels[chosen]
     seen = bool((data.times[chosen] <= np.datetime64(version.seen_until or "1900-01-01")).any())
     common = {"month": month, "seen": seen}
     size = {"rows": len(labels), "defaults": int(labels.sum())}
@@ -159,10 +160,15 @@ def _month(
     moved = stability.psi(expected, probability)
     yield row("score_psi", moved.value)
     yield row("score_psi_excess", moved.excess)
-    for name, shift in stability.of_features(before, features, list(data.feature_names)).items():
-        yield row("psi", shift.value, FEATURES, name)
-        yield row("psi_excess", shift.excess, FEATURES, name)
-    for group in groups(rules.segments, features, labels, probability, cut):
+    together = memory.rows_at_once(len(chosen))
+    for start in range(0, len(data.feature_names), together):
+        names = data.feature_names[start : start + together]
+        for name, shift in stability.of_features(before, data.take(names, chosen), names).items():
+            yield row("psi", shift.value, FEATURES, name)
+            yield row("psi_excess", shift.excess, FEATURES, name)
+    of_segments = [s.column for s in rules.segments if s.column in data.feature_names]
+    grouped = data.take(of_segments or data.feature_names[:1], chosen)
+    for group in groups(rules.segments, grouped, labels, probability, cut):
         size = {"rows": group.rows, "defaults": group.defaults}
         for name in ("auc", "observed", "expected", "approved", "error"):
             yield row(name, getattr(group, name), group.segment, group.value)

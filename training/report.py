@@ -41,6 +41,10 @@ TITLES = {
     "scorecard": {"zh": "评分卡", "en": "logistic scorecard (optbinning)"},
     "bayes_limit": {"zh": "模拟真值上限", "en": "the simulator's own probabilities"},
 }
+SAMPLED = (
+    "加性模型、逻辑回归与评分卡从 {of:,} 行训练样本中均匀抽取 {rows:,} 行学习。"
+    "The additive model, the logistic regression and the scorecard learnt from {rows:,} of {of:,} training rows."
+)
 LIMIT = {"name": "bayes_limit", "level": "limit", "title": TITLES["bayes_limit"]}
 
 
@@ -63,6 +67,7 @@ def summarize(workspace: Workspace, data: TrainingSet, evaluation: Evaluation) -
         "rows": len(data),
         "test_rows": len(evaluation.rows),
         "split": _split(data, evaluation),
+        "sampled": _sampled(data, evaluation),
         "sources": _sources(workspace, data, evaluation),
         "models": models,
         "against": verdict.against(evaluation),
@@ -112,6 +117,12 @@ def _split(data: TrainingSet, evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
+def _sampled(data: TrainingSet, evaluation: Evaluation) -> dict[str, int] | None:
+    """From how many of the training rows those learn that take them at once; ``None`` where it is all of them."""
+    learnt = evaluation.plan.repeats[0][0].train
+    return {"rows": data.sampled, "of": len(learnt)} if len(learnt) > data.sampled else None
+
+
 def table(results: dict[str, Any]) -> dict[str, Any]:
     """Print the table of models of ``results`` (as :func:`summarize` made them) and give ``results`` back."""
     limit = results.get("limit")
@@ -127,6 +138,8 @@ def table(results: dict[str, Any]) -> dict[str, Any]:
     title = f"{results['workspace']}: {results['rows']} labelled 有标签样本, {results['test_rows']} tested 测试样本"
     show_table(f"{title}; split 划分 {results['split']['kind']}: {split}", HEADINGS, rows)
     show_reduced(results)
+    if sampled := results.get("sampled"):
+        say(SAMPLED.format(**sampled))
     for text in results.get("verdict", {}).values():
         say(text)
     return results

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-VALUES_AT_ONCE = 2_000_000
-"""Values in one batch: 16 MB as numbers. How many rows that is depends on the columns; no result depends on it."""
+VALUES_AT_ONCE = 1_000_000
+"""Values in one batch: 8 MB as numbers. How many rows that is depends on the columns; no result depends on it."""
 
 READ_AHEAD = 2**18
 """Bytes of a column that are read from a file at once."""
@@ -29,6 +29,9 @@ class Rows(Protocol):
         """Names of all columns."""
 
     def __len__(self) -> int: ...
+
+    def schema(self, columns: Sequence[str]) -> pa.Schema:
+        """Names and kinds of ``columns``, as a file of them has it."""
 
     def batches(self, columns: Sequence[str], chosen: np.ndarray | None, size: int) -> Iterator[pd.DataFrame]:
         """``columns`` of the ``chosen`` rows (ascending numbers; all where not given), ``size`` rows at a time."""
@@ -50,6 +53,10 @@ class InMemory:
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    def schema(self, columns: Sequence[str]) -> pa.Schema:
+        """As :meth:`Rows.schema`."""
+        return pa.Schema.from_pandas(self.frame[list(columns)], preserve_index=False).remove_metadata()
 
     def batches(self, columns: Sequence[str], chosen: np.ndarray | None, size: int) -> Iterator[pd.DataFrame]:
         """As :meth:`Rows.batches`."""
@@ -78,6 +85,11 @@ class OnDisk:
     def __len__(self) -> int:
         return int(pq.read_metadata(self.path).num_rows) if self.kept is None else len(self.kept)
 
+    def schema(self, columns: Sequence[str]) -> pa.Schema:
+        """As :meth:`Rows.schema`."""
+        there = pq.read_schema(self.path)
+        return pa.schema([there.field(name) for name in columns])
+
     def places(self, chosen: np.ndarray | None) -> np.ndarray | None:
         """Numbers within the file of the ``chosen`` rows; ``None`` for all rows of the file."""
         if self.kept is None:
@@ -97,6 +109,9 @@ class OnDisk:
                 waiting, count = [joined.slice(size)], count - size
         if count:
             yield _frame(pa.concat_tables(waiting))
+        # Arrow keeps what it has read with for the next time: some 300 MB, while a model is fitted.
+        waiting.clear()
+        pa.default_memory_pool().release_unused()
 
     def where(self, kept: np.ndarray) -> OnDisk:
         """As :meth:`Rows.where`."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
-from training.dataset import evenly
 from training.specs import Input, ModelSpec, pooled_spec
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ LEAST_INFORMATION = 0.005
 TRENDS = {1: "ascending", -1: "descending", 0: "auto_asc_desc"}
 MOST_BINS, SMALLEST_BIN = 10, 0.05
 NONE = "(none)"
-MOST_ROWS = 100_000
 
 
 def scorecard(data: TrainingSet, fold: Fold, specs: tuple[ModelSpec, ...]) -> np.ndarray:
@@ -32,17 +30,19 @@ def scorecard(data: TrainingSet, fold: Fold, specs: tuple[ModelSpec, ...]) -> np
     Where no column tells anything, the training rows' rate of defaults.
     """
     inputs = pooled_spec(SCORECARD, specs).inputs
-    train = evenly(fold.train, MOST_ROWS)
+    train = data.sample(fold.train)
     labels = data.labels[train]
     rate = np.full(len(fold.test), labels.mean())
     table = _table(data.take([item.column for item in inputs], train), inputs)
     inputs = tuple(item for item in inputs if len(table[item.column].unique()) > 1)
     if not inputs:
         return rate
-    from optbinning import BinningProcess, Scorecard
+    from optbinning import BinningProcess
 
+    names = [item.column for item in inputs]
+    table = table[names]
     process = BinningProcess(
-        [item.column for item in inputs],
+        names,
         categorical_variables=[item.column for item in inputs if item.category],
         binning_fit_params={
             item.column: {"monotonic_trend": TRENDS[item.monotone]} for item in inputs if not item.category
@@ -51,17 +51,19 @@ def scorecard(data: TrainingSet, fold: Fold, specs: tuple[ModelSpec, ...]) -> np
         max_n_prebins=MOST_BINS,
         min_prebin_size=SMALLEST_BIN,
     )
-    names = [item.column for item in inputs]
     with warnings.catch_warnings():
         # Of the solver's and the library's own insides, which nobody here can act on.
         warnings.simplefilter("ignore")
-        model: Any = Scorecard(binning_process=process, estimator=LogisticRegression(C=0.05, max_iter=1_000))
-        process.fit(table[names], labels)
+        process.fit(table, labels)
         if not len(process.get_support(names=True)):
             return rate
-        model.fit(table[names], labels)
-        tested = (_table(frame, inputs)[names] for _, frame in data.batches(names, fold.test))
-        return np.concatenate([np.asarray(model.predict_proba(table)[:, 1]) for table in tested])
+        # As optbinning's Scorecard does, which would find the bins once more.
+        evidence = process.transform(table, metric="woe").to_numpy()
+        del table
+        model = LogisticRegression(C=0.05, max_iter=1_000).fit(evidence, labels)
+        tested = (_table(frame, inputs) for _, frame in data.batches(names, fold.test))
+        found = (process.transform(frame, metric="woe").to_numpy() for frame in tested)
+        return np.concatenate([np.asarray(model.predict_proba(evidence)[:, 1]) for evidence in found])
 
 
 def _table(frame: pd.DataFrame, inputs: tuple[Input, ...]) -> pd.DataFrame:

@@ -7,9 +7,12 @@ import tempfile
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from credit301.model.scorer import Scorer
 from training import registry
@@ -17,6 +20,8 @@ from training.dataset import LABEL, evenly
 from training.frames import columns, encode
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
     from credit301.model.bundle import Bundle
@@ -33,7 +38,10 @@ MOST_REFERENCE_ROWS, MOST_TEST_ROWS = 20_000, 100_000
 MOST_SHOWN = 10_000
 """Rows from which MLflow derives the schema of a training set."""
 
+TOGETHER = 20
+
 PROBABILITY = "out_of_fold_probability"
+NOTHING: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -126,10 +134,14 @@ def _parameters(data: TrainingSet, evaluation: Evaluation) -> dict[str, Any]:
 
 def _dataset(workspace: Workspace, data: TrainingSet) -> Any:
     import mlflow
+    import pandas as pd
 
+    rows, names = evenly(np.arange(len(data)), MOST_SHOWN), data.rows.columns
+    # Of rows that lie far apart Arrow holds much more than it gives: some columns at a time.
+    shown = [data.take(names[start : start + TOGETHER], rows) for start in range(0, len(names), TOGETHER)]
     # MLflow warns of integers, which could not be missing; a label never is.
     return mlflow.data.from_pandas(
-        data.take(data.rows.columns, evenly(np.arange(len(data)), MOST_SHOWN)).astype({LABEL: float}),
+        pd.concat(shown, axis=1).astype({LABEL: float}),
         name=f"{workspace.name}_training_set",
         targets=LABEL,
         digest=data.digest()[:16],
@@ -142,17 +154,27 @@ def _write_files(folder: Path, data: TrainingSet, evaluation: Evaluation, plots:
     for name, content in plots.items():
         (folder / "plots" / name).write_bytes(content)
     place = evenly(np.arange(len(evaluation.rows)), MOST_TEST_ROWS)
-    frame = data.features(evaluation.rows[place]).assign(label=evaluation.labels[place])
-    frame[PROBABILITY] = evaluation.ensemble.probability.mean(axis=0)[place]
-    path = folder / TEST_ROWS
-    path.parent.mkdir()
-    frame.to_parquet(path, index=False)
+    said = evaluation.ensemble.probability.mean(axis=0)[place]
+    _write_rows(folder / TEST_ROWS, data, evaluation.rows[place], {PROBABILITY: said})
     if not evaluation.plan.nested:
         learnt = evaluation.plan.repeats[0][0].train
         chosen = np.random.default_rng(evaluation.plan.seed).permutation(learnt)[:MOST_REFERENCE_ROWS]
-        chosen = np.sort(chosen)
-        features = data.features(chosen).assign(label=data.labels[chosen])
-        features.to_parquet(folder / REFERENCE_ROWS, index=False)
+        _write_rows(folder / REFERENCE_ROWS, data, np.sort(chosen))
+
+
+def _write_rows(path: Path, data: TrainingSet, rows: np.ndarray, beside: Mapping[str, np.ndarray] = NOTHING) -> None:
+    """Features and label of ``rows``, and numbers ``beside`` them, shape (rows,), as Parquet; batch by batch."""
+    schema = data.rows.schema(data.feature_names).append(pa.field(LABEL, pa.int64()))
+    for name in beside:
+        schema = schema.append(pa.field(name, pa.float64()))
+    path.parent.mkdir(exist_ok=True)
+    with pq.ParquetWriter(path, schema) as file:
+        end = 0
+        for numbers, frame in data.batches(data.feature_names, rows):
+            start, end = end, end + len(numbers)
+            more = {name: values[start:end] for name, values in beside.items()}
+            whole = frame.assign(**{LABEL: data.labels[numbers]}, **more)
+            file.write_table(pa.Table.from_pandas(whole, schema, preserve_index=False))
 
 
 def _log_source(workspace: Workspace, data: TrainingSet, evaluation: Evaluation, model: SubModel) -> None:

@@ -16,9 +16,10 @@ from credit301.model import bundle as bundles
 from credit301.model import promotions
 from credit301.model.scorer import Scorer
 from credit301.model.stewardship import ALIASES
-from training import gate, registry, tracking
-from training.dataset import require_labels
+from training import gate, memory, registry, tracking
+from training.dataset import LABEL, require_labels
 from training.frames import columns, matrix
+from training.rows import OnDisk
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -46,6 +47,19 @@ class Version:
         """ISO time up to which it has learnt from decisions; later ones are new to it."""
         metrics = self.bundle.manifest.metrics
         return str(metrics.get("learnt_until") or self.tags.get(registry.TAG_DATA_AS_OF, ""))
+
+    def tested(self) -> tuple[np.ndarray, np.ndarray]:
+        """Labels of the rows that training tested it on, and what it says of them, shape (rows,), NaN where nothing.
+
+        They are read some at a time.
+        """
+        labels, said = [], []
+        with tempfile.TemporaryDirectory() as folder:
+            rows = OnDisk(Path(self.client.download_artifacts(self.run_id, tracking.TEST_ROWS, folder)))
+            for frame in rows.batches(rows.columns, None, memory.rows_at_once(len(rows.columns))):
+                labels.append(frame[LABEL].to_numpy())
+                said.append(probabilities(self.bundle, frame))
+        return np.concatenate(labels), np.concatenate(said)
 
     def test_rows(self) -> pd.DataFrame:
         """The rows that training tested it on, with ``label``, but not who they are."""

@@ -20,7 +20,7 @@ from credit301.model.promotions import Signature
 from credit301.workspace import Workspace
 from tests.integration.test_mlflow_promotion import free_port
 from tests.unit.training import synthetic
-from training import life_verbs, promotion, registry, verbs
+from training import compare, life_verbs, memory, monitoring, promotion, registry, verbs
 from training.dataset import TrainingSet
 from training.train import train
 
@@ -144,6 +144,22 @@ def test_the_figures_are_in_parquet_by_month_and_segment_and_in_mlflow(
     assert [point.value for point in history if point.step == step] == [pytest.approx(watched["auc"])]
     again = client.get_metric_history(version.run_id, "monitor_auc")
     assert [point.step for point in again].count(step) == 1
+
+
+def test_what_is_read_at_once_changes_nothing_that_is_found(
+    workspace: Workspace, shadow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found() -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+        watched = monitoring.watch(workspace)
+        assert watched is not None
+        return watched.table, watched.decisions, compare.summary(compare.compare(workspace, "1", shadow))
+
+    at_once = found()
+    monkeypatch.setattr(memory, "VALUES_AT_ONCE", 200)
+    in_parts = found()
+    for whole, part in zip(at_once[:2], in_parts[:2], strict=True):
+        pd.testing.assert_frame_equal(whole, part)
+    assert in_parts[2] == at_once[2]
 
 
 def test_a_month_without_outcomes_is_an_error_that_says_which_there_are(workspace: Workspace) -> None:

@@ -6,7 +6,10 @@ import json
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +17,11 @@ import pytest
 
 from credit301.errors import ModelError
 from tests.unit.training import synthetic
-from training import evaluation, learners, memory, splits
-from training.dataset import TrainingSet
+from training import baselines, evaluation, learners, memory, report, splits, tracking
+from training.dataset import TrainingSet, evenly
+from training.scorecard import scorecard
 from training.specs import source_specs
+from training.splits import Fold
 from training.train import write_bundle
 
 ROWS_AT_MOST, GROUP = 1_500, 400
@@ -111,14 +116,55 @@ def test_a_file_in_another_order_is_refused(data: TrainingSet, tmp_path: Path) -
 def test_what_may_be_used_decides_where_the_rows_are_kept_and_too_little_is_said_at_once(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    of_a_value = memory.FRAME + memory.BINNED + memory.OF_A_SAMPLE
+    of_a_value = memory.FRAME + memory.OF_A_SAMPLE
     in_memory = memory.AT_LEAST + ROWS_AT_MOST * 10 * of_a_value / memory.GIB
     monkeypatch.setattr(memory, "OF_A_ROW", 0)
-    assert memory.fits(path, in_memory)
-    assert not memory.fits(path, in_memory - 1e-5)
+    assert memory.room(path, in_memory).whole
+    assert not memory.room(path, in_memory - 1e-5).whole
     with pytest.raises(ModelError, match="may be used") as refused:
-        memory.fits(path, memory.AT_LEAST / 2)
+        memory.room(path, memory.AT_LEAST / 2)
     assert "--cluster" in refused.value.hint
+
+
+def test_what_is_left_of_the_memory_says_of_how_many_rows_a_model_learns_at_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "LEAST_SAMPLED", 100)
+    monkeypatch.setattr(memory, "BOUNDED", 0)
+    monkeypatch.setattr(memory, "BINNED", 0)
+    beside = memory.AT_LEAST + ROWS_AT_MOST * memory.OF_A_ROW / memory.GIB
+    of_a_row = 10 * memory.OF_A_SAMPLE / memory.GIB
+    found = [memory.room(path, beside + (rows + 0.5) * of_a_row).sampled for rows in (100, 400, 800)]
+    assert found == [100, 400, 800]
+    with pytest.raises(ModelError, match="may be used"):
+        memory.room(path, beside + 99 * of_a_row)
+
+
+def test_where_memory_is_short_the_report_says_from_how_many_rows_the_peers_learnt(path: Path, tmp_path: Path) -> None:
+    workspace, data = synthetic.workspace(tmp_path), TrainingSet.on_disk(path, "uscc", sampled=400)
+    whole, specs = TrainingSet.on_disk(path, "uscc"), source_specs(workspace)
+    plan = splits.plan(data, synthetic.split_of(workspace))
+    (fold,) = plan.repeats[0]
+    evaluated: Any = SimpleNamespace(plan=plan)
+    assert report._sampled(data, evaluated) == {"rows": 400, "of": len(fold.train)}
+    assert report._sampled(whole, evaluated) is None
+    fewer = Fold(evenly(fold.train, 400), fold.test)
+    for peer in (scorecard, partial(baselines.logistic, seed=7)):
+        assert peer(data, fold, specs) == pytest.approx(peer(whole, fewer, specs))
+        assert peer(data, fold, specs) != pytest.approx(peer(whole, fold, specs))
+
+
+def test_the_rows_that_the_gate_asks_for_are_written_batch_by_batch_as_they_are(
+    data: TrainingSet, stored: TrainingSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = np.flatnonzero(np.arange(len(data)) % 3 == 0)
+    said = np.linspace(0, 1, len(rows))
+    expected = data.features(rows).assign(label=data.labels[rows], said=said)
+    # So that a source, and with it a category, is absent on every row of some batches.
+    monkeypatch.setattr(memory, "rows_at_once", lambda _: 3)
+    for name, of in (("memory", data), ("disk", stored)):
+        tracking._write_rows(tmp_path / name, of, rows, {"said": said})
+        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / name), expected)
 
 
 WIDE = """
