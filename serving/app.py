@@ -130,7 +130,9 @@ class Service:
         store = self._applications.store
         self._identity = IdentityApi(workspace, self._applications.desk, store)
         self._reviews = ReviewApi(workspace, store, self._strategies, self._audit)
-        self._endpoints = (*self._applications.endpoints, *self._identity.endpoints, *self._reviews.endpoints)
+        # In the published document as on the way: whoever applies is known before anything is filled in.
+        begin, decided = self._applications.beginning, self._applications.deciding
+        self._endpoints = (*begin, *self._identity.endpoints, *decided, *self._reviews.endpoints)
         self._partners = PartnerApi(workspace, self._guard.take)
         self._operations = Operations(
             self._store,

@@ -123,14 +123,21 @@ class ApplicationApi:
         self._readers = {kind: Reader(kind, key, _HINTS) for kind in bodies}
 
     @property
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        """Every route."""
+    def beginning(self) -> tuple[Endpoint, ...]:
+        """The routes of an application before it is known who applies."""
         state = ApplicationState
         return (
             Endpoint("POST", PLACE, self.create, self.create_type, state, HTTPStatus.CREATED),
             Endpoint("GET", ONE, self.show, None, ApplicationView),
             Endpoint("PATCH", ONE, self.amend, ApplicationDetails, state),
             Endpoint("POST", f"{ONE}/consent", self.consent, ApplicationConsent, state),
+        )
+
+    @property
+    def deciding(self) -> tuple[Endpoint, ...]:
+        """The routes after that, to the end."""
+        state = ApplicationState
+        return (
             Endpoint("GET", f"{ONE}/prefill", self.prefill, None, PrefillView),
             Endpoint("POST", f"{ONE}/submit", self.submit, None, state),
             Endpoint("POST", f"{ONE}/accept", self.accept, None, state),

@@ -26,7 +26,8 @@ def endpoints(tmp_path_factory: pytest.TempPathFactory) -> tuple[Endpoint, ...]:
     settings = Settings(home=tmp_path_factory.mktemp("home"))
     workspace = Workspace.load(REPOSITORY / "workspaces" / "wuhan", settings)
     nothing: Any = None
-    return ApplicationApi(workspace, nothing, nothing, nothing, nothing, nothing, USCC).endpoints
+    api = ApplicationApi(workspace, nothing, nothing, nothing, nothing, nothing, USCC)
+    return (*api.beginning, *api.deciding)
 
 
 @pytest.fixture(scope="module")
