@@ -71,7 +71,7 @@ class Forest:
         self._width = width
         #: Slots of the sums: what each member says, then its features' contributions, then one that nobody reads.
         starts = np.cumsum([0, *(1 + len(member.columns) for member in members)])
-        self._raws = starts[:-1].astype(np.intp)
+        self._raw = [int(start) for start in starts[:-1]]
         self._shares = [
             slice(int(start) + 1, int(start) + 1 + len(member.columns))
             for start, member in zip(starts, members, strict=False)
@@ -80,7 +80,7 @@ class Forest:
         tables: list[FloatArray] = []
         slots: list[list[int]] = []
         asked: list[_Questions] = []
-        for member, start in zip(members, self._raws.tolist(), strict=True):
+        for member, start in zip(members, self._raw, strict=True):
             teacher = TreeByTree(member.text, len(member.columns))
             for number, tree in enumerate(_trees(member.text)):
                 table, features = _table(teacher, tree, number)
@@ -99,7 +99,7 @@ class Forest:
         self._categorical = _Categories(asked)
 
     def sums(self, row: FloatArray) -> FloatArray:
-        """Everything that the members say of ``row``, shape (width,): read it with :meth:`raws` and :meth:`shares`."""
+        """Everything that the members say of ``row``, shape (width,): read it with :meth:`raw` and :meth:`shares`."""
         width = self._width
         extended = np.concatenate((row, row, row))
         missing = np.isnan(row)
@@ -111,10 +111,9 @@ class Forest:
         said = self._table.take(lines, axis=0)
         return np.bincount(self._slot_of, said.ravel(), self._slots).astype(np.float64, copy=False)
 
-    def raws(self, sums: FloatArray) -> list[float]:
-        """Raw score (log-odds) of each member, equal to :meth:`Booster.raw` to the bit."""
-        said: list[float] = sums.take(self._raws).tolist()
-        return said
+    def raw(self, sums: FloatArray, member: int) -> float:
+        """Raw score (log-odds) of a member, equal to :meth:`Booster.raw` to the bit."""
+        return float(sums[self._raw[member]])
 
     def shares(self, member: int) -> slice:
         """Where in the sums a member's contributions are: of its features, in log-odds, without the expected value."""

@@ -165,9 +165,7 @@ class Scorer:
         self._forest = Forest(members, len(self.plan))
         self._columns = np.concatenate([part.columns for part in self._parts])
         self._weights = np.concatenate([np.full(len(part.keys), part.weight) for part in self._parts])
-        self._alone = [(number, part) for number, part in enumerate(self._parts) if part.member is None]
-        self._starts = np.array([place.start for place in views.values() if place.stop > place.start], dtype=np.intp)
-        self._in_views = np.searchsorted(self._starts, [part.view.start for part in self._parts])
+        self._alone = [part for part in self._parts if part.member is None]
         # Where in the forest's sums each of these stands; those of a sub-model that is alone are filled in later.
         self._in_sums = np.zeros(len(self._columns), dtype=np.intp)
         for part in self._parts:
@@ -250,18 +248,17 @@ class Scorer:
             raise ModelError(
                 f"The vector has shape {row.shape}; the model {self.bundle.version} reads {len(self.plan)}."
             )
-        missing = np.isnan(row)
-        present = (~np.logical_and.reduceat(missing, self._starts)).take(self._in_views).tolist()
+        known = (~np.isnan(row)).tolist()
+        present = [any(known[part.view]) for part in self._parts]
         if not any(present):
             raise _nothing_known(1)
         sums = self._forest.sums(row)
         moved, average, price = self._of_additive(row, present)
         shares = sums.take(self._in_sums)
-        for number, part in self._alone:
-            if present[number]:
+        for part in self._alone:
+            if any(known[part.view]):
                 shares[part.own] = part.booster.contributions(row[part.columns])[:-1]
         weighted = (self._weights * shares + moved.take(self._columns)).tolist()
-        raws = self._forest.raws(sums)
         logits: list[float | None] = []
         contributions: dict[str, float] = {}
         by_source: list[float] = []
@@ -270,7 +267,8 @@ class Scorer:
                 logits.append(None)
                 by_source.append(part.missing_logit - part.weight * part.expected + price)
                 continue
-            raw = part.booster.raw(row[part.columns]) if part.member is None else raws[part.member]
+            member = part.member
+            raw = part.booster.raw(row[part.columns]) if member is None else self._forest.raw(sums, member)
             logits.append(raw + part.spec.logit_shift)
             own = weighted[part.own]
             contributions.update(zip(part.keys, own, strict=True))

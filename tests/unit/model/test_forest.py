@@ -89,7 +89,7 @@ def test_any_row_gets_what_lightgbm_says(row: np.ndarray, missing: float) -> Non
     sums = tables.sums(row)
     for member, (booster, columns) in enumerate(zip(boosters, COLUMNS, strict=True)):
         values = row[list(columns)]
-        assert tables.raws(sums)[member] == booster.raw(values)
+        assert tables.raw(sums, member) == booster.raw(values)
         np.testing.assert_allclose(
             sums[tables.shares(member)], booster.contributions(values)[:-1], rtol=0, atol=ROUNDING
         )
@@ -100,7 +100,7 @@ def test_a_hundred_thousand_rows_score_as_the_model_that_was_trained() -> None:
     matrix = data(9, 0.1)[0][random.integers(0, ROWS, 100_000)]
     matrix[:, :NUMBERS] += random.normal(0, 0.01, (len(matrix), NUMBERS))
     tables = Forest([Member(words, range(NUMBERS + 1))], NUMBERS + 1)
-    said = [tables.raws(tables.sums(row))[0] for row in matrix]
+    said = [tables.raw(tables.sums(row), 0) for row in matrix]
     trained = lightgbm.Booster(model_str=words).predict(matrix, raw_score=True)
     np.testing.assert_array_equal(said, trained)
 
@@ -115,7 +115,7 @@ def test_thresholds_themselves_go_the_way_of_lightgbm() -> None:
         for value in (threshold, np.nextafter(threshold, np.inf), np.nextafter(threshold, -np.inf)):
             row = np.zeros(NUMBERS + 1)
             row[column] = value
-            assert tables.raws(tables.sums(row))[0] == booster.raw(row)
+            assert tables.raw(tables.sums(row), 0) == booster.raw(row)
 
 
 def test_a_model_without_a_split_says_its_constant() -> None:
@@ -129,7 +129,7 @@ def test_a_model_without_a_split_says_its_constant() -> None:
     assert fits(words)
     tables = Forest([Member(words, range(NUMBERS + 1))], NUMBERS + 1)
     sums = tables.sums(np.zeros(NUMBERS + 1))
-    assert tables.raws(sums)[0] == Booster(words, NUMBERS + 1).raw(np.zeros(NUMBERS + 1))
+    assert tables.raw(sums, 0) == Booster(words, NUMBERS + 1).raw(np.zeros(NUMBERS + 1))
     assert not sums[tables.shares(0)].any()
 
 
