@@ -179,10 +179,8 @@ class DecisionFlow:
         decision = answer(loaded, strategy, judged, facts)
         entry = recorded.entry(judged, lot, caller, named, decision)
         evidence = recorded.evidence(loaded, strategy, row, lot, caller, named, decision)
-        acts: list[tuple[Entry, bytes | None]] = [(entry, evidence)]
-        if reading is not None:
-            acts.insert(0, (reading, None))
-        await self._audit.durable(self._audit.append_all(acts))
+        read_before = [] if reading is None else [(reading, None)]
+        await self._audit.durable(self._audit.append_all([*read_before, (entry, evidence)]))
         self._followed(entry, chosen, judged, application, row)
         return decision
 

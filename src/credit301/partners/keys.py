@@ -33,8 +33,8 @@ def platform_key(workspace: Workspace, bank: Bank | None = None) -> PrivateKey:
     settings, wanted = workspace.settings, bank.platform_algorithm if bank is not None else None
     variable = f"{PREFIX}SIGNING_KEY_FILE"
     path = settings.signing_key_file
-    if bank is not None and (own := os.environ.get(f"{PREFIX}BANK_{bank.name.upper()}_SIGNING_KEY_FILE")):
-        variable, path = f"{PREFIX}BANK_{bank.name.upper()}_SIGNING_KEY_FILE", Path(own)
+    if bank is not None and (own := os.environ.get(_variable(bank, "SIGNING"))):
+        variable, path = _variable(bank, "SIGNING"), Path(own)
     if path is not None:
         key = _read(path, variable)
         if wanted is not None and key.algorithm != Algorithm(wanted):
@@ -49,7 +49,7 @@ def platform_key(workspace: Workspace, bank: Bank | None = None) -> PrivateKey:
         )
     algorithm = Algorithm(wanted or Algorithm.ED25519)
     name = f"{workspace.name}-platform" + ("" if algorithm is Algorithm.ED25519 else f"-{algorithm.value}")
-    return _made(settings.home / "secrets" / "signing" / f"{name}.pem", algorithm)
+    return _made(workspace, name, algorithm)
 
 
 def sealing_keys(workspace: Workspace, bank: Bank) -> tuple[PrivateKey, ...]:
@@ -66,7 +66,7 @@ def sealing_keys(workspace: Workspace, bank: Bank) -> tuple[PrivateKey, ...]:
     """
     if bank.encryption == "none":
         return ()
-    variable, known = f"{PREFIX}BANK_{bank.name.upper()}_SEALING_KEY_FILE", SEALED_BY[bank.encryption]
+    variable, known = _variable(bank, "SEALING"), SEALED_BY[bank.encryption]
     if named := os.environ.get(variable):
         keys = tuple(_read(Path(path.strip()), variable) for path in named.split(","))
         for key in keys:
@@ -77,8 +77,7 @@ def sealing_keys(workspace: Workspace, bank: Bank) -> tuple[PrivateKey, ...]:
                 )
         return keys
     if workspace.settings.profile is Profile.EMBEDDED:
-        name = f"{workspace.name}-sealing-{known[0].value}"
-        return (_made(workspace.settings.home / "secrets" / "signing" / f"{name}.pem", known[0]),)
+        return (_made(workspace, f"{workspace.name}-sealing-{known[0].value}", known[0]),)
     if bank.must_seal:
         raise ConfigError(
             f"{variable} is not set.", hint=f"It is the PEM file of the key that {bank.name} seals its messages to."
@@ -86,16 +85,24 @@ def sealing_keys(workspace: Workspace, bank: Bank) -> tuple[PrivateKey, ...]:
     return ()
 
 
+def _variable(bank: Bank, use: str) -> str:
+    """Name of the variable that says in which file the platform's key for ``bank`` is."""
+    return f"{PREFIX}BANK_{bank.name.upper()}_{use}_KEY_FILE"
+
+
 def _read(path: Path, variable: str) -> PrivateKey:
     if not path.is_file():
         raise ConfigError(f"{path}, which {variable} names, does not exist.")
+    return _loaded(path)
+
+
+def _loaded(path: Path) -> PrivateKey:
     return PrivateKey.load(path.read_text(encoding="ascii"), path.stem)
 
 
 def simulated_key(workspace: Workspace, bank: Bank) -> PrivateKey:
     """The private key of a simulated bank."""
-    path = workspace.settings.home / "secrets" / "signing" / f"{workspace.name}-{bank.name}.pem"
-    return _made(path, Algorithm(bank.algorithm))
+    return _made(workspace, f"{workspace.name}-{bank.name}", Algorithm(bank.algorithm))
 
 
 def keys_of(workspace: Workspace, banks: Iterable[Bank]) -> KeyRing:
@@ -144,8 +151,9 @@ def published_keys(workspace: Workspace) -> list[tuple[PublicKey, tuple[str, ...
     return list(found.values())
 
 
-def _made(path: Path, algorithm: Algorithm) -> PrivateKey:
-    """The key in ``path``, made if there is none; of several processes that make it, one does."""
+def _made(workspace: Workspace, name: str, algorithm: Algorithm) -> PrivateKey:
+    """The key ``name`` among the secrets, made if there is none; of several processes that make it, one does."""
+    path = workspace.settings.home / "secrets" / "signing" / f"{name}.pem"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -155,4 +163,4 @@ def _made(path: Path, algorithm: Algorithm) -> PrivateKey:
         with contextlib.suppress(FileExistsError):
             os.link(temporary, path)
         temporary.unlink()
-    return PrivateKey.load(path.read_text(encoding="ascii"), path.stem)
+    return _loaded(path)
