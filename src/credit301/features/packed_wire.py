@@ -35,18 +35,20 @@ NULL_BITS = 0x7FF8_0000_0000_0301
 """A NaN that no computation makes: the null of a double, which differs from a NaN that was written as one."""
 
 WRITE_SCRIPT = """
+local call, byte, unpack = redis.call, string.byte, struct.unpack
 local field, expire, written = ARGV[1], tonumber(ARGV[2]), 0
 for place, key in ipairs(KEYS) do
   local row = ARGV[place + 2]
-  local there, newer = redis.call('HGET', key, field), false
-  if there and string.byte(there, 1) == 1 then
-    local created, event = struct.unpack('>i8i8', there, 6)
-    local mine, true_at = struct.unpack('>i8i8', row, 6)
+  local there = call('HSETNX', key, field, row) == 0 and call('HGET', key, field)
+  local newer = false
+  if there and byte(there, 1) == 1 then
+    local created, event = unpack('>i8i8', there, 6)
+    local mine, true_at = unpack('>i8i8', row, 6)
     newer = created > mine or (created == mine and event > true_at)
   end
   if not newer then
-    redis.call('HSET', key, field, row)
-    if expire > 0 then redis.call('EXPIRE', key, expire) end
+    if there then call('HSET', key, field, row) end
+    if expire > 0 then call('EXPIRE', key, expire) end
     written = written + 1
   end
 end
