@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from credit301.contracts.loader import FILE_NAME, place_of_feature
+from credit301.contracts.loader import FILE_NAME
 from credit301.contracts.model import Aggregation, Contract, Feature
+from credit301.contracts.properties import place_of_feature
 from credit301.yaml_file import YamlFile
 
 if TYPE_CHECKING:

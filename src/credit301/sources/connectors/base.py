@@ -84,7 +84,8 @@ def parse_options(model: type[OptionsT], contract: Contract) -> OptionsT:
         return model.model_validate(contract.pull.options)
     except ValidationError as error:
         # Not above: the loader itself holds contracts to these options.
-        from credit301.contracts.loader import FILE_NAME, place_of_property
+        from credit301.contracts.loader import FILE_NAME
+        from credit301.contracts.properties import place_of_property
 
         file = YamlFile(contract.path / FILE_NAME)
         raise file.invalid(error, (*place_of_property(file, "pull"), "options")) from error
