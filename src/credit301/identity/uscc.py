@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import unicodedata
+from operator import mul
 
 from stdnum.cn import uscc as standard
 from stdnum.exceptions import InvalidChecksum, InvalidLength, ValidationError
 
 from credit301.domain.text import Refusal, Text
 
+ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
+WEIGHTS = tuple(pow(3, position, 31) for position in range(17))
+"""Of the characters before the check character, which brings their sum to a multiple of 31."""
+
+_LENGTH, _DIGITS = 18, 8
+_VALUES = {character: value for value, character in enumerate(ALPHABET)}
+_ALL_WEIGHTS = (*WEIGHTS, 1)
 _HINT = Text(
     zh="请核对营业执照上的18位统一社会信用代码。",
     en="Compare it with the 18-character code on the business licence.",
@@ -23,6 +31,8 @@ def validate(text: str, *, field: str = "uscc") -> str:
     Raises:
         Refusal: it is no code, and why: length, characters, or check character.
     """
+    if follows(text):
+        return text
     try:
         return str(standard.validate(unicodedata.normalize("NFKC", text)))
     except InvalidLength:
@@ -38,6 +48,17 @@ def validate(text: str, *, field: str = "uscc") -> str:
             en="The unified social credit code has characters it cannot have (8 digits first; never I, O, S, V, Z).",
         )
     raise Refusal("invalid_uscc", problem, field=field, hint=_HINT)
+
+
+def follows(text: str) -> bool:
+    """Whether ``text`` is a code in its one form; told in a fraction of the time that the library takes, which says why not."""
+    if len(text) != _LENGTH or not text[:_DIGITS].isdecimal():
+        return False
+    try:
+        total: int = sum(map(mul, _ALL_WEIGHTS, map(_VALUES.__getitem__, text)))
+    except KeyError:
+        return False
+    return total % len(ALPHABET) == 0
 
 
 def mask(text: str) -> str:

@@ -6,8 +6,8 @@ same codes are accepted as by python-stdnum, but only as registers write them: u
 
 from __future__ import annotations
 
-ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
-WEIGHTS = tuple(pow(3, position, 31) for position in range(17))
+from credit301.identity.uscc import ALPHABET, WEIGHTS
+
 MACRO = "uscc_is_valid"
 WRONG = "wrong_codes"
 

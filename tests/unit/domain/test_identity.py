@@ -7,6 +7,7 @@ import contextlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stdnum.cn import uscc as reference
 
 from credit301.contracts.model import Text
 from credit301.domain.text import Refusal
@@ -16,7 +17,6 @@ from credit301.workspace import Entity
 from tests.support.scoring import valid_uscc
 
 CODE = valid_uscc()
-ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 
 
 @pytest.mark.parametrize(
@@ -32,13 +32,13 @@ def test_full_width_characters_are_read_as_half_width() -> None:
     assert uscc.validate(wide) == CODE
 
 
-@given(st.text(alphabet=ALPHABET, min_size=9, max_size=9))
+@given(st.text(alphabet=uscc.ALPHABET, min_size=9, max_size=9))
 def test_every_code_with_its_check_character_is_valid(body: str) -> None:
     code = valid_uscc("91420100" + body)
     assert uscc.validate(code) == code
 
 
-@given(place=st.integers(0, 17), other=st.sampled_from(ALPHABET))
+@given(place=st.integers(0, 17), other=st.sampled_from(uscc.ALPHABET))
 def test_no_single_wrong_character_is_overlooked(place: int, other: str) -> None:
     wrong = CODE[:place] + other + CODE[place + 1 :]
     if wrong != CODE:
@@ -68,6 +68,22 @@ def test_a_wrong_check_character_is_named_as_such() -> None:
     wrong = CODE[:-1] + ("1" if CODE[-1] != "1" else "2")
     with pytest.raises(Refusal, match="check character"):
         uscc.validate(wrong)
+
+
+@given(
+    st.one_of(
+        st.text(alphabet=uscc.ALPHABET, min_size=17, max_size=19),
+        st.from_regex(r"[0-9]{8}[0-9A-Z]{10}", fullmatch=True),
+        st.from_regex(r"\d{8}[0-9A-Z]{10}", fullmatch=True),
+        st.builds(lambda body: valid_uscc("91420100" + body), st.text(uscc.ALPHABET, min_size=9, max_size=9)),
+    )
+)
+def test_a_code_in_its_one_form_is_told_as_the_library_tells_it(text: str) -> None:
+    try:
+        one_form = reference.validate(text) == text
+    except reference.ValidationError:
+        one_form = False
+    assert uscc.follows(text) is one_form
 
 
 @given(st.text(max_size=40))

@@ -6,11 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stdnum.cn import uscc as reference
 
+from credit301.identity.uscc import ALPHABET
 from credit301.sources import uscc
 
-codes = st.text(alphabet=uscc.ALPHABET, min_size=17, max_size=17)
+codes = st.text(alphabet=ALPHABET, min_size=17, max_size=17)
 digits = st.text(alphabet="0123456789", min_size=8, max_size=8)
-tails = st.text(alphabet=uscc.ALPHABET, min_size=9, max_size=9)
+tails = st.text(alphabet=ALPHABET, min_size=9, max_size=9)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def is_valid(connection: duckdb.DuckDBPyConnection, code: str | None) -> bool | 
     return answer
 
 
-@given(head=digits, tail=tails, last=st.sampled_from(uscc.ALPHABET))
+@given(head=digits, tail=tails, last=st.sampled_from(ALPHABET))
 def test_sql_accepts_exactly_the_check_character_that_stdnum_computes(
     connection: duckdb.DuckDBPyConnection, head: str, tail: str, last: str
 ) -> None:
@@ -33,7 +34,7 @@ def test_sql_accepts_exactly_the_check_character_that_stdnum_computes(
     assert is_valid(connection, code + last) is (last == reference.calc_check_digit(code))
 
 
-@given(code=codes, last=st.sampled_from(uscc.ALPHABET))
+@given(code=codes, last=st.sampled_from(ALPHABET))
 def test_sql_agrees_with_stdnum_on_any_code_of_the_alphabet(
     connection: duckdb.DuckDBPyConnection, code: str, last: str
 ) -> None:
