@@ -18,7 +18,7 @@ from training import gate, metrics, pages, plots, registry, stability, tracking,
 from training.dataset import LABEL
 from training.frames import matrix
 from training.groups import groups
-from training.report import LEVELS
+from training.report import LEVELS, lost_sources
 
 if TYPE_CHECKING:
     from credit301.model.bundle import Bundle
@@ -89,7 +89,7 @@ def _content(workspace: Workspace, version: Version) -> dict[str, Any]:
         ],
         "plots": _plots(version, tested),
         "importance": _importance(bundle, tested),
-        "missing": _without(bundle, tested),
+        "lost": _lost(bundle, tested, models),
         "moved": _moved(version, tested),
         "segments": _segments(rules, bundle, tested),
         "sources": _sources(workspace, bundle),
@@ -105,13 +105,13 @@ def _tested(version: Version) -> Tested:
 
 
 def _plots(version: Version, tested: Tested) -> list[Any]:
-    points = versions.points(version.bundle, tested.rows)
-    scored = ~np.isnan(points)
+    # Of what models that had not seen them said of the rows: the one that ships may have learnt from them.
+    points = versions.points_of(version.bundle, tested.probability)
     return [
         plots.roc(tested.labels, {"": tested.probability}),
         plots.separation(tested.labels, tested.probability),
         plots.calibration(tested.labels, tested.probability),
-        plots.scores(points[scored], tested.labels[scored]),
+        plots.scores(points, tested.labels),
     ]
 
 
@@ -138,10 +138,34 @@ def _importance(bundle: Bundle, tested: Tested) -> dict[str, Any]:
     return {"plot": plot, "rows": len(vectors), "gap": gap}
 
 
-def _without(bundle: Bundle, tested: Tested) -> list[list[Any]]:
-    """AUC of the shipped model on the test with each source lost, and on how many rows another one has data."""
+def _lost(bundle: Bundle, tested: Tested, recorded: dict[str, Any]) -> dict[str, Any]:
+    """AUC with each source lost, by models that have not seen the rows: tested by folds, as training ``recorded`` it.
+
+    ``whole`` is the AUC with all sources, and on how many rows; empty where a training by folds has not recorded it.
+    """
+    nested = bool(bundle.manifest.metrics.get("nested"))
+    if nested:
+        whole = recorded.get("whole", {})
+        titles = {view.name: view.title.zh if view.title else "" for view in bundle.manifest.views}
+        rows = [
+            [f"{titles.get(name, '')} {name}", item["auc"], item["auc"] - whole["auc"], whole["rows"]]
+            for item in lost_sources(recorded if whole else {})
+            for name in item["lost"]
+        ]
+    else:
+        said = versions.probabilities(bundle, tested.rows)
+        known = ~np.isnan(said)
+        whole = {"auc": metrics.measure(tested.labels[known], said[known]).auc, "rows": int(known.sum())}
+        rows = _without(bundle, tested, said)
+    return {"whole": whole, "rows": sorted(rows, key=lambda row: float(row[2])), "nested": nested}
+
+
+def _without(bundle: Bundle, tested: Tested, whole: np.ndarray) -> list[list[Any]]:
+    """AUC of the shipped model on the test with each source lost, and on how many rows another one has data.
+
+    ``whole`` is what it says of each row with all sources.
+    """
     rows = []
-    whole = versions.probabilities(bundle, tested.rows)
     for view in bundle.manifest.views:
         columns = [f"{view.name}__{feature.name}" for feature in view.features]
         lost = tested.rows.copy()
@@ -151,15 +175,9 @@ def _without(bundle: Bundle, tested: Tested) -> list[list[Any]]:
         labels = tested.labels[known]
         if 0 < labels.sum() < len(labels):
             auc = metrics.measure(labels, p[known]).auc
-            rows.append(
-                [
-                    f"{view.title.zh if view.title else ''} {view.name}",
-                    auc,
-                    auc - metrics.measure(labels, whole[known]).auc,
-                    int(known.sum()),
-                ]
-            )
-    return sorted(rows, key=lambda row: float(row[2]))
+            change = auc - metrics.measure(labels, whole[known]).auc
+            rows.append([f"{view.title.zh if view.title else ''} {view.name}", auc, change, int(known.sum())])
+    return rows
 
 
 def _moved(version: Version, tested: Tested) -> list[list[Any]]:

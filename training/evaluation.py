@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import expit
-from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
 from credit301.errors import ModelError
 from credit301.model.scorer import Scorer
-from training import baselines, bundling, fitting, metrics
+from training import baselines, bundling, fitting, metrics, subsets
 from training.dataset import Categories, TrainingSet, evenly
 from training.ensemble import neutral
 from training.frames import columns, matrix
@@ -29,7 +28,7 @@ from training.scorecard import SCORECARD, scorecard
 from training.specs import ModelSpec, column
 from training.splits import Fold, Plan
 from training.submodels import CLASSES, MANY_ROWS
-from training.subsets import Subset, probability, subsets
+from training.subsets import Lessened, Reduced, Whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -44,14 +43,6 @@ Scored = dict[tuple[str, str], np.ndarray]
 
 ENSEMBLE = "ensemble"
 LEVELS = ("source", "dimension", "ensemble", "baseline")
-REDUCED, PEER = "reduced", "peer"
-"""Levels of :data:`Scored` for subsets of the sources, named by those that are there: the ensemble's, the peer's."""
-
-Lessened = tuple[np.ndarray, Scored]
-"""Some tested rows of a fold, and what subsets of the sources say of them."""
-
-MOST_REDUCED, MOST_RETRAINED = 20_000, 200_000
-"""Test rows on which subsets of the sources are measured, and training rows up to which peers are trained for them."""
 
 
 @dataclass(frozen=True)
@@ -65,25 +56,14 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Reduced:
-    """The ensemble on the tested rows when only the sources ``kept`` have data.
-
-    ``peer`` is one LightGBM trained without the one source that is lost; ``None`` where more are.
-    """
-
-    kept: Subset
-    auc: float
-    peer: float | None
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """The table of models, the tested rows (numbers in the training set) and the model that ships.
 
-    ``reduced`` is measured in the first repeat.
+    ``reduced`` to fewer sources the ensemble is measured as the ``models`` are, and so is the ``whole`` beside it.
     """
 
     models: tuple[Model, ...]
+    whole: Whole
     reduced: tuple[Reduced, ...]
     rows: np.ndarray
     labels: np.ndarray
@@ -135,6 +115,7 @@ def _evaluate(
     shipped = None
     for folds in plan.repeats:
         scored: Scored = {}
+        fewer: list[Lessened] = []
         for fold in folds:
             shipped = fit(data, fold.train)
             parts = _score(workspace, data, fold, shipped)
@@ -143,11 +124,11 @@ def _evaluate(
             seen = Fold(data.observed(fold.train), fold.test)
             parts["baseline", baselines.LOGISTIC] = baselines.logistic(data, seen, specs, plan.seed)
             parts["baseline", SCORECARD] = scorecard(data, seen, specs)
-            if not repeats:
-                lessened.append(_reduced(workspace, data, fold, shipped, trees, seed=plan.seed, threads=threads))
+            fewer.append(_lessened(workspace, data, fold, shipped, plan, trees=trees, threads=threads))
             for key, values in parts.items():
                 scored.setdefault(key, np.full(len(data), np.nan))[fold.test] = values
         repeats.append(scored)
+        lessened.append(subsets.together(fewer))
     learnt = np.arange(len(data)) if plan.nested else plan.repeats[0][0].train
     if plan.nested or shipped is None:
         shipped = fit(data, learnt)
@@ -163,61 +144,38 @@ def _evaluate(
     keys = sorted(found, key=lambda key: (LEVELS.index(key[0]), key[1]))
     rate = float(data.labels[learnt].mean())
     models = tuple(_model(key, repeats, rows, labels, learnt_rate=rate) for key in keys)
-    reduced = _table_of_reduced(lessened, data.labels, rows, rate)
-    return Evaluation(models, reduced, rows, labels, shipped, _categories(workspace, data, learnt), plan)
+    said = [scored["ensemble", ENSEMBLE] for scored in repeats]
+    all_there, reduced = subsets.table(list(zip(said, lessened, strict=True)), data.labels, rows, rate)
+    return Evaluation(models, all_there, reduced, rows, labels, shipped, _categories(workspace, data, learnt), plan)
 
 
-def _table_of_reduced(
-    lessened: list[Lessened], labels: np.ndarray, tested: np.ndarray, rate: float
-) -> tuple[Reduced, ...]:
-    """AUC of each subset of sources in the order in which they were scored; who is unknown to all is average.
-
-    Of the rows looked at those count that are among the ``tested``; ``labels`` are of all rows.
-    """
-    rows = np.concatenate([numbers for numbers, _ in lessened])
-    seen = np.isin(rows, tested)
-    keys = dict.fromkeys(key for _, scored in lessened for key in scored)
-
-    def auc(level: str, name: str) -> float | None:
-        if (level, name) not in keys:
-            return None
-        unknown = (np.full(len(numbers), np.nan) for numbers, _ in lessened)
-        parts = [scored.get((level, name), nothing) for (_, scored), nothing in zip(lessened, unknown, strict=True)]
-        values = np.concatenate(parts)[seen]
-        return float(roc_auc_score(labels[rows[seen]], np.where(np.isnan(values), rate, values)))
-
-    found = ((name, auc(REDUCED, name)) for level, name in keys if level == REDUCED)
-    return tuple(Reduced(tuple(name.split()), value, auc(PEER, name)) for name, value in found if value is not None)
-
-
-def _reduced(
+def _lessened(
     workspace: Workspace,
     data: TrainingSet,
     fold: Fold,
     fitted: FittedEnsemble,
-    trees: int,
+    plan: Plan,
     *,
-    seed: int,
+    trees: int,
     threads: int,
 ) -> Lessened:
-    """Probabilities on test rows with every subset of the sources, and of the peer without each of them.
+    """What subsets of the sources say of the test rows of ``fold``.
 
     Of many test rows some are looked at, evenly spaced. On many training rows there is no peer, which would have to be
     trained once for each source.
     """
-    specs = {source.model.spec.name: source.model.spec for source in fitted.sources}
     scorer = scorer_of(workspace, data, fold, fitted)
-    some = Fold(fold.train, evenly(fold.test, MOST_REDUCED))
-    vectors = np.vstack([vectors for _, vectors in vectors_of(data, scorer, some.test)])
-    result: Scored = {}
-    for kept in subsets(tuple(specs)):
-        name = " ".join(kept)
-        result[REDUCED, name] = probability(scorer, vectors, kept)
-        if len(kept) == len(specs) - 1 and len(fold.train) <= MOST_RETRAINED:
-            others = tuple(specs[source] for source in kept)
-            peer = baselines.retrained(data, some, others, trees=trees, seed=seed, threads=threads)
-            result[PEER, name] = peer
-    return some.test, result
+    some = Fold(fold.train, evenly(fold.test, subsets.MOST_REDUCED // len(plan.repeats[0])))
+    return subsets.lessened(
+        data,
+        some,
+        scorer,
+        np.vstack([vectors for _, vectors in vectors_of(data, scorer, some.test)]),
+        {source.model.spec.name: source.model.spec for source in fitted.sources},
+        trees=trees if len(fold.train) * len(plan.repeats) <= subsets.MOST_RETRAINED else None,
+        seed=plan.seed,
+        threads=threads,
+    )
 
 
 def scorer_of(workspace: Workspace, data: TrainingSet, fold: Fold, fitted: FittedEnsemble) -> Scorer:
@@ -273,7 +231,9 @@ def _score_batch(scorer: Scorer, vectors: np.ndarray, fitted: FittedEnsemble) ->
         result[level, name] = np.full(len(known), np.nan)
         result[level, name][known] = values
 
-    batch = scorer.score_batch(vectors[known])
+    # Each set of missing sources has equations of its own, which are small: threads would only wait for each other.
+    with threadpool_limits(1):
+        batch = scorer.score_batch(vectors[known])
     put("ensemble", ENSEMBLE, batch.probability)
     for source in fitted.sources:
         name = source.model.spec.name

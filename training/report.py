@@ -51,7 +51,8 @@ LIMIT = {"name": "bayes_limit", "level": "limit", "title": TITLES["bayes_limit"]
 def summarize(workspace: Workspace, data: TrainingSet, evaluation: Evaluation) -> dict[str, Any]:
     """The results of a training: ``workspace``, ``rows``, ``test_rows``, ``split``, ``sources`` and ``models``.
 
-    Beside them ``against`` each peer, ``reduced`` to subsets of the sources, ``calibration``, the points' ``scale``.
+    Beside them ``against`` each peer, the ``whole`` ensemble and, on the same rows, ``reduced`` to subsets of the
+    sources, ``calibration``, the points' ``scale``.
     """
     models = [
         {
@@ -71,6 +72,7 @@ def summarize(workspace: Workspace, data: TrainingSet, evaluation: Evaluation) -
         "sources": _sources(workspace, data, evaluation),
         "models": models,
         "against": verdict.against(evaluation),
+        "whole": verdict.whole(evaluation),
         "reduced": verdict.reduced(evaluation),
         "calibration": verdict.calibration(evaluation),
         "scale": {name: getattr(Scale(), name) for name in Scale.__struct_fields__},
@@ -150,7 +152,15 @@ def show_reduced(results: dict[str, Any]) -> None:
     lost = [item for item in results.get("reduced", []) if item["peer"] is not None]
     if lost:
         rows = [(item["lost"][0], item["auc"], item["peer"], round(item["auc"] - item["peer"], 6)) for item in lost]
-        show_table("without one source 缺一来源（不重训）", REDUCED_HEADINGS, rows)
+        title = "without one source 缺一来源（不重训）"
+        if whole := results.get("whole"):
+            title = f"{title}; with all 不缺 {whole['auc']:.4f}"
+        show_table(title, REDUCED_HEADINGS, rows)
+
+
+def lost_sources(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Of what the ensemble was reduced to: where one source is lost, and of several."""
+    return [item for item in results.get("reduced", []) if len(item["lost"]) == 1]
 
 
 def write(workspace: Workspace, results: dict[str, Any], figures: dict[str, bytes]) -> Path:

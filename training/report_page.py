@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from training import plots, reject_page
 from training.pages import render
-from training.report import LEVELS, TITLES
+from training.report import LEVELS, TITLES, lost_sources
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,8 +26,9 @@ def page(workspace: Workspace, results: dict[str, Any], labels: np.ndarray, prob
         probability: of the ensemble on them, shape (rows,).
     """
     limit = results["limit"]
-    lost = [item for item in results["reduced"] if item["peer"] is not None]
-    others = [item for item in results["reduced"] if item["peer"] is None]
+    lost = lost_sources(results)
+    others = [item for item in results["reduced"] if item not in lost]
+    whole = results["whole"]["auc"]
     study, study_plot = reject_page.read(workspace)
     return render(
         "training.html.j2",
@@ -44,7 +45,7 @@ def page(workspace: Workspace, results: dict[str, Any], labels: np.ndarray, prob
             for model in [*results["models"], *([limit] if limit else [])]
         ],
         tuned=_tuned(workspace, results["tuned"] or []),
-        lost=[(i["lost"][0], i["auc"], i["peer"], f"{i['auc'] - i['peer']:+.4f}") for i in lost],
+        lost=[(i["lost"][0], i["auc"], f"{i['auc'] - whole:+.4f}", i["peer"], _above(i)) for i in lost],
         subsets=[(", ".join(item["kept"]), item["auc"]) for item in others],
         subsets_title=_title_of(others),
         sources=[(s["name"], s["rows"], f"{s['share']:.1%}", s["model"].replace("_", " ")) for s in results["sources"]],
@@ -52,6 +53,11 @@ def page(workspace: Workspace, results: dict[str, Any], labels: np.ndarray, prob
         study_plot=study_plot,
         plots=[plots.calibration(labels, probability), plots.roc(labels, {_curve(results): probability})],
     )
+
+
+def _above(item: dict[str, Any]) -> str | None:
+    """By how much the ensemble is above the peer, where there is one."""
+    return None if item["peer"] is None else f"{item['auc'] - item['peer']:+.4f}"
 
 
 def _tuned(workspace: Workspace, found: list[dict[str, Any]]) -> list[tuple[Any, ...]]:

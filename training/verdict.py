@@ -54,6 +54,11 @@ def reduced(evaluation: Evaluation) -> list[dict[str, Any]]:
     ]
 
 
+def whole(evaluation: Evaluation) -> dict[str, Any]:
+    """AUC of the ensemble with all its sources on the rows of :func:`reduced`, and how many these are."""
+    return {"auc": round(evaluation.whole.auc, 6), "rows": evaluation.whole.rows}
+
+
 def calibration(evaluation: Evaluation) -> dict[str, float]:
     """Expected calibration error of the ensemble, what chance makes of a right model, and both mean probabilities."""
     model: Model = evaluation.ensemble

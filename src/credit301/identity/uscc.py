@@ -51,7 +51,7 @@ def validate(text: str, *, field: str = "uscc") -> str:
 
 
 def follows(text: str) -> bool:
-    """Whether ``text`` is a code in its one form; told in a fraction of the time that the library takes, which says why not."""
+    """Whether ``text`` is a code in its one form; the library, which says why not, takes several times as long."""
     if len(text) != _LENGTH or not text[:_DIGITS].isdecimal():
         return False
     try:

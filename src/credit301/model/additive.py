@@ -17,6 +17,7 @@ import io
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 
 import msgspec
 import numpy as np
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from credit301.errors import ModelError
 from credit301.model.booster import FloatArray
-from credit301.model.bounded import solve
+from credit301.model.bounded import Nearby, solve
 
 CURVES = 2
 ROWS_AT_ONCE = 20_000
@@ -129,8 +130,9 @@ class Additive:
         self._most = np.array([curve.knots[-1] for curve in spec.curves])
         self._owners = np.array(spec.owners)
         self.sources = frozenset(spec.owners) - {""}
+        self._ordered = sorted(self.sources)
         self._known: OrderedDict[frozenset[str], Weights] = OrderedDict()
-        self._solutions: dict[frozenset[str], FloatArray] = {}
+        self._solutions: dict[bytes, FloatArray] = {}
         self._lock = threading.Lock()
         self._full = solve(sums[:, :-1], sums[:, -1], spec.signs)
         self.intercept = self.weights(frozenset()).intercept
@@ -164,35 +166,55 @@ class Additive:
         return result
 
     def batch(self, matrix: FloatArray, present: dict[str, NDArray[np.bool_]]) -> FloatArray:
-        """Log-odds of ``matrix``, shape (rows, len(plan)); ``present`` says by source which rows have data of it."""
-        sources = sorted(self.sources)
-        known = np.column_stack([present[name] for name in sources])
-        patterns, which = np.unique(known, axis=0, return_inverse=True)
-        columns = [
-            self._columns(frozenset(name for name, there in zip(sources, pattern, strict=True) if not there))
-            for pattern in patterns
-        ]
+        """Log-odds of ``matrix``, shape (rows, len(plan)); ``present`` says by source which rows have data of it.
+
+        To the last digits but a few what :meth:`weights` and :meth:`functions` say of one row.
+        """
+        there = np.column_stack([present[name] for name in self._ordered])
+        packed = np.packbits(there, axis=1)
+        # Rows of one set after the other: each set's weights are looked up once, and each row's columns made once.
+        order = np.lexsort(packed.T)
+        first = np.ones(len(order), dtype=bool)
+        first[1:] = (packed[order[1:]] != packed[order[:-1]]).any(axis=1)
+        columns = self._columns(there[order[first]])
+        which = np.cumsum(first) - 1
         result = np.empty(len(matrix))
         for start in range(0, len(matrix), ROWS_AT_ONCE):
-            table = self.design(matrix[start : start + ROWS_AT_ONCE])
-            own = which.reshape(-1)[start : start + ROWS_AT_ONCE]
-            for number in np.unique(own):
-                rows = np.flatnonzero(own == number)
-                result[start + rows] = table[rows] @ columns[number]
+            rows, own = order[start : start + ROWS_AT_ONCE], which[start : start + ROWS_AT_ONCE]
+            table = self.design(matrix[rows])
+            ends = np.append(np.flatnonzero(np.diff(own)) + 1, len(own))
+            for begin, end in zip(np.append(0, ends[:-1]), ends, strict=True):
+                result[rows[begin:end]] = np.einsum("rc,c->r", table[begin:end], columns[own[begin]])
         return result
 
     def design(self, matrix: FloatArray) -> FloatArray:
         """Columns of :class:`AdditiveSpec` for the rows of ``matrix``, shape (rows, width)."""
         return design(self.spec, matrix[:, self._curves], matrix[:, self._categories])
 
-    def _columns(self, missing: frozenset[str]) -> FloatArray:
-        """The weights of the columns alone, kept for more sets of missing sources than :meth:`weights`."""
-        found = self._solutions.get(missing)
-        if found is None:
-            found = self._solution(missing)
-            if len(self._solutions) < SOLUTIONS:
-                self._solutions[missing] = found
-        return found
+    @cached_property
+    def _nearby(self) -> Nearby:
+        return Nearby(self._sums[:, :-1], self._sums[:, -1], self.spec.signs, self._full)
+
+    def _columns(self, there: NDArray[np.bool_]) -> FloatArray:
+        """Weights of the columns, shape (sets, width), where the sources in order are ``there``, shape (sets, sources).
+
+        They are kept for more sets than those of :meth:`weights`, and solved together.
+        """
+        keys = [key.tobytes() for key in np.packbits(there, axis=1)]
+        new = [number for number, key in enumerate(keys) if key not in self._solutions]
+        result = np.empty((len(keys), self.spec.width))
+        if new:
+            kept = np.ones((len(new), self.spec.width), dtype=bool)
+            for name, known in zip(self._ordered, there[new].T, strict=True):
+                kept[:, self._owners == name] = known[:, None]
+            result[new] = self._nearby.solve(kept)
+        asked = set(new)
+        for number, key in enumerate(keys):
+            if number not in asked:
+                result[number] = self._solutions[key]
+            elif len(self._solutions) < SOLUTIONS:
+                self._solutions[key] = result[number].copy()
+        return result
 
     def _solution(self, missing: frozenset[str]) -> FloatArray:
         kept = ~np.isin(self._owners, list(missing)) if missing else np.ones(len(self._owners), dtype=bool)

@@ -14,7 +14,7 @@ from credit301.errors import ModelError
 from credit301.model import additive
 from credit301.model.additive import Additive, AdditiveSpec, Curve, Levels
 from credit301.model.booster import FloatArray
-from credit301.model.bounded import solve
+from credit301.model.bounded import Nearby, solve
 from credit301.model.bundle import AdditiveTerm, Bundle
 from credit301.model.scorer import Scorer
 from tests.support.scoring import BAD, GOOD, trained
@@ -99,6 +99,77 @@ def test_what_is_not_known_adds_nothing_and_an_unknown_category_is_none_of_the_k
     assert model.functions(np.full(4, np.nan), weights).tolist() == [0.0] * 4
     codes = {code: model.functions(np.array([np.nan, np.nan, np.nan, code]), weights)[3] for code in (-1.0, 1.0, 7.0)}
     assert len(set(codes.values())) == 1
+
+
+def there(model: Additive, rows: FloatArray) -> dict[str, Any]:
+    """By source: which rows have any value of it."""
+    keys = (*(curve.key for curve in model.spec.curves), *(item.key for item in model.spec.categories))
+    views = np.array([key.partition(":")[0] for key in keys])
+    return {name: (~np.isnan(rows))[:, views == name].any(axis=1) for name in model.sources}
+
+
+def wide(seed: int, sources: int) -> tuple[Additive, FloatArray]:
+    """A model of so many sources, whose columns depend on one another, and rows that lack some of them each."""
+    random = np.random.default_rng(seed)
+    curves, categories = [], []
+    for source in range(sources):
+        for feature in range(int(random.integers(1, 5))):
+            at = np.sort(random.normal(size=4))
+            heights = (tuple(np.sort(random.normal(size=4)).tolist()) for _ in range(2))
+            key = f"s{source}:f{feature}"
+            curves.append(Curve(key, int(random.integers(-1, 2)), tuple(at.tolist()), *heights))
+        if random.random() < 0.5:
+            categories.append(Levels(f"s{source}:kind", (0, 1), (0.5, 0.3)))
+    spec = AdditiveSpec(tuple(curves), tuple(categories))
+    plan = (*(curve.key for curve in curves), *(item.key for item in categories))
+    rows = random.normal(size=(40, len(plan)))
+    rows[:, len(curves) :] = random.integers(-1, 3, (40, len(categories)))
+    gone = random.random((40, sources)) < random.uniform(0.05, 0.9)
+    rows[np.array([gone[:, int(key[1 : key.index(":")])] for key in plan]).T] = np.nan
+    # Fewer rows than columns, and two sources alike in all but a little: as ill-conditioned as the penalty lets it be.
+    table = random.normal(size=(20, spec.width)) + 2 * random.normal(size=(20, 1))
+    table[:, 0] = 1.0
+    gram = table.T @ table + 0.05 * np.eye(spec.width)
+    return Additive(spec, np.column_stack([gram, table.T @ random.normal(size=20) * 3]), plan), rows
+
+
+@given(seed=st.integers(0, 100_000), sources=st.integers(1, 14), twice=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_many_sets_of_missing_sources_are_solved_together_as_each_is_by_itself(
+    seed: int, sources: int, twice: bool
+) -> None:
+    model, rows = wide(seed, sources)
+    present = there(model, rows)
+    if twice:
+        model.batch(rows[::2], there(model, rows[::2]))
+    together = model.batch(rows, present)
+    for number, row in enumerate(rows):
+        weights = model.weights(frozenset(name for name, known in present.items() if not known[number]))
+        alone = weights.intercept + model.functions(row, weights).sum()
+        assert together[number] == pytest.approx(alone, rel=0, abs=1e-9)
+
+
+def test_what_a_row_is_given_does_not_depend_on_the_rows_beside_it() -> None:
+    one, rows = wide(3, 9)
+    other, _ = wide(3, 9)
+    together = one.batch(rows, there(one, rows)).tolist()
+    assert [other.batch(row[None], there(other, row[None]))[0] for row in rows] == together
+
+
+@given(seed=st.integers(0, 10_000), width=st.integers(2, 25))
+@settings(max_examples=80, deadline=None)
+def test_nearby_problems_are_solved_as_each_is_by_itself(seed: int, width: int) -> None:
+    random = np.random.default_rng(seed)
+    table = random.normal(size=(width + 5, width)) + random.normal(size=(width + 5, 1))
+    gram, target = table.T @ table + 0.1 * np.eye(width), random.normal(size=width) * 5
+    signs = random.integers(-1, 2, width).astype(np.int8)
+    kept = random.random((12, width)) < random.uniform(0.1, 1.0)
+    found = Nearby(gram, target, signs, solve(gram, target, signs)).solve(kept)
+    for weights, there in zip(found, kept, strict=True):
+        places = np.flatnonzero(there)
+        assert not weights[~there].any()
+        expected = solve(gram[np.ix_(places, places)], target[places], signs[places])
+        np.testing.assert_allclose(weights[places], expected, rtol=0, atol=1e-8)
 
 
 def test_without_a_source_the_weights_are_those_of_its_equations_without_its_columns(model: Additive) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.special import expit
+from sklearn.metrics import roc_auc_score
 
 from credit301.errors import ModelError
 from credit301.model.scorer import Scorer
 from credit301.workspace import Workspace
 from tests.unit.training import synthetic
-from training import additive, bundling, evaluation, fitting, splits
+from training import additive, bundling, evaluation, fitting, splits, subsets
 from training.dataset import TrainingSet
 from training.evaluation import Evaluation
 from training.frames import matrix
@@ -42,6 +43,22 @@ def data() -> TrainingSet:
 @pytest.fixture(scope="module")
 def found(workspace: Workspace, data: TrainingSet) -> Evaluation:
     return evaluate(workspace, data)
+
+
+@pytest.fixture(scope="module")
+def by_folds(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    return evaluate(synthetic.workspace(tmp_path_factory.mktemp("folds"), "kfold"), synthetic.rows(150))
+
+
+def shuffled() -> TrainingSet:
+    """Labels by lot, which nothing tells anything of."""
+    data = synthetic.rows(300)
+    return TrainingSet(data.frame.assign(label=np.random.default_rng(2).permutation(data.labels)), "uscc")
+
+
+@pytest.fixture(scope="module")
+def by_lot(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    return evaluate(synthetic.workspace(tmp_path_factory.mktemp("lot"), "kfold"), shuffled())
 
 
 def test_the_table_has_every_source_dimension_the_ensemble_and_the_baselines(found: Evaluation) -> None:
@@ -111,30 +128,23 @@ def test_a_planted_leak_is_visible_in_its_source_and_the_ensemble(workspace: Wor
     assert leaking.model("tax", "source").metrics.auc < 0.9
 
 
-def test_shuffled_labels_teach_nothing_by_folds(tmp_path: Path) -> None:
-    data = synthetic.rows(300)
-    shuffled = data.frame.assign(label=np.random.default_rng(2).permutation(data.labels))
-    found = evaluate(synthetic.workspace(tmp_path, "kfold"), TrainingSet(shuffled, "uscc"))
-    assert found.ensemble.metrics.auc == pytest.approx(0.5, abs=0.1)
+def test_shuffled_labels_teach_nothing_by_folds(by_lot: Evaluation) -> None:
+    assert by_lot.ensemble.metrics.auc == pytest.approx(0.5, abs=0.1)
 
 
 def test_what_the_additive_model_learnt_by_heart_earns_it_no_weight(tmp_path: Path) -> None:
     """Labels by lot: in its own rows it finds something, out of fold nothing, and the stack must see the latter."""
-    data = synthetic.rows(300)
-    shuffled = TrainingSet(data.frame.assign(label=np.random.default_rng(2).permutation(data.labels)), "uscc")
-    workspace = synthetic.workspace(tmp_path)
-    plan = splits.plan(shuffled, synthetic.split_of(workspace))
-    fitted = fitting.fit(shuffled, plan.repeats[0][0].train, plan, source_specs(workspace), threads=1)
+    data, workspace = shuffled(), synthetic.workspace(tmp_path)
+    plan = splits.plan(data, synthetic.split_of(workspace))
+    fitted = fitting.fit(data, plan.repeats[0][0].train, plan, source_specs(workspace), threads=1)
     assert fitted.whole.members[-1] == fitting.ADDITIVE
     assert fitted.stack.weights[-1] < 0.6
 
 
-def test_by_folds_every_row_is_tested_and_the_spread_is_over_repeats(tmp_path: Path) -> None:
-    found = evaluate(synthetic.workspace(tmp_path, "kfold"), synthetic.rows(150))
+def test_by_folds_every_row_is_tested_and_the_spread_is_over_repeats(by_folds: Evaluation) -> None:
+    found = by_folds
     assert found.rows.tolist() == list(range(150))
     assert found.ensemble.probability.shape == (2, 150)
-    from sklearn.metrics import roc_auc_score
-
     by_repeat = [roc_auc_score(found.labels, probability) for probability in found.ensemble.probability]
     assert found.ensemble.metrics.auc == pytest.approx(np.mean(by_repeat))
     assert found.ensemble.metrics.auc_spread == pytest.approx(np.std(by_repeat, ddof=1))
@@ -191,6 +201,48 @@ def test_every_subset_of_few_sources_is_measured_and_the_peer_without_each(found
     by = {item.kept: item.auc for item in found.reduced}
     assert all(found.ensemble.metrics.auc > auc > 0.5 for auc in by.values())
     assert by["tax", "court"] > by["tax", "registry"] - 0.1
+
+
+def test_what_is_left_without_a_source_stands_beside_the_ensemble_of_the_main_table(
+    found: Evaluation, by_folds: Evaluation
+) -> None:
+    for one in (found, by_folds):
+        assert one.whole.rows == len(one.rows)
+        assert one.whole.auc == pytest.approx(one.ensemble.metrics.auc, abs=1e-12)
+
+
+def test_by_folds_no_row_is_scored_without_a_source_by_a_model_that_has_seen_it(
+    workspace: Workspace, by_lot: Evaluation
+) -> None:
+    """A model that has learnt from the rows ranks them well, and one that has not by chance."""
+    data = shuffled()
+    shipped = scorer_of(workspace, by_lot)
+    vectors = matrix(shipped, data.frame)
+    for item in by_lot.reduced:
+        seen = subsets.probability(shipped, vectors, item.kept)
+        known = ~np.isnan(seen)
+        if len(item.kept) > 1:
+            assert roc_auc_score(data.labels[known], seen[known]) > item.auc + 0.05
+        assert item.auc == pytest.approx(0.5, abs=0.1)
+
+
+def test_every_repeat_and_every_fold_counts_for_what_is_left_without_a_source() -> None:
+    """Two folds, the second of which could not fit ``b``; who nobody knows is average; a row that is not tested."""
+    labels = np.array([0, 1, 0, 1, 1])
+
+    def repeat(*first: float) -> tuple[np.ndarray, subsets.Lessened]:
+        folds = [
+            subsets.Lessened(np.array([0, 1]), {("a",): np.array(first), ("b",): np.array([0.1, 0.9])}, {}),
+            subsets.Lessened(np.array([2, 3, 4]), {("a",): np.array([0.1, np.nan, 0.0])}, {}),
+        ]
+        return np.array([0.1, 0.9, 0.2, 0.8, 0.0]), subsets.together(folds)
+
+    whole, reduced = subsets.table([repeat(0.2, 0.7), repeat(0.7, 0.2)], labels, np.arange(4), rate=0.5)
+    assert whole == subsets.Whole(1.0, 4)
+    assert [(item.kept, item.peer) for item in reduced] == [(("a",), None), (("b",), None)]
+    # One repeat ranks every pair well by ``a``, the other half of them; ``b`` leaves one pair tied.
+    assert reduced[0].auc == pytest.approx((1.0 + 0.5) / 2)
+    assert reduced[1].auc == pytest.approx(3.5 / 4)
 
 
 def test_a_lost_source_costs_what_it_alone_could_tell(workspace: Workspace) -> None:
