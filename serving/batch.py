@@ -1,38 +1,41 @@
-"""Deciding on many entities at once from the feature marts, without an online store."""
+"""Deciding on many entities at once from the feature marts, without an online store.
+
+Each decision is one like the endpoint's: read by consent, on record with its evidence, and replayable. Nobody has
+applied, though, so that it counts neither as an application nor in what is measured of the endpoint's decisions.
+"""
 
 from __future__ import annotations
 
-import time
-import uuid
-from collections.abc import Iterator
+import asyncio
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from credit301 import console
-from credit301.derive.dbt import LABELS_MODEL, feature_model_name
-from credit301.domain.verdict import Outcome, Scalar
-from credit301.errors import NotFound, WarehouseError
-from credit301.governance.audit.entry import Entry, Event
+from credit301.domain.decision import Decision
+from credit301.domain.verdict import Outcome
+from credit301.errors import AuditError, NotFound
+from credit301.evidence.archive import archive_at
+from credit301.files import replacing
 from credit301.governance.audit.writer import AuditWriter
-from credit301.governance.consent.coverage import Asking, ConsentMissing, ConsentRule, Coverage
-from credit301.governance.consent.ledger import ledger_of
-from credit301.governance.consent.records import standing
-from credit301.identity.keyed_hash import KeyedHash
+from credit301.governance.consent.coverage import Asking
 from credit301.model import bundle as bundles
-from credit301.model.scorer import NothingKnown
 from credit301.strategy.strategy import Strategy
 from credit301.workspace import Workspace
-from serving.judge import Judgement, Loaded
+from serving.batch_desk import Desk
+from serving.batch_marts import entities
+from serving.judge import Loaded
 
 REPORT = "decisions.parquet"
+PROGRESS_ENTITIES = 10_000
 _SCHEMA = pa.schema(
     [
         ("entity", pa.string()),
+        ("decision_id", pa.string()),
         ("outcome", pa.string()),
         ("probability", pa.float64()),
         ("score", pa.int32()),
@@ -66,6 +69,9 @@ def decide_all(
 ) -> dict[str, Any]:
     """Decide on every entity that has features, no outcome to learn from, and consents; write the decisions as Parquet.
 
+    The file is there once each decision in it is in the audit trail with its evidence. What was decided before an
+    error stays on record.
+
     Args:
         workspace: whose marts are read.
         loaded: scores.
@@ -76,159 +82,104 @@ def decide_all(
 
     Returns:
         Counts by outcome (``without_consent``: not decided on) and band, the sum of limits, the mean rate over
-        approvals, and the file's path.
+        approvals, the file's path, and the ``application`` under which all of it is in the audit trail.
 
     Raises:
         NotFound: no feature mart has been built.
         WarehouseError: a mart cannot be read, or lacks a feature of the model.
         ModelError: a value does not fit the model.
+        AuditError: a decision cannot be recorded, or model and strategy cannot be kept for its replay.
     """
-    rows: list[dict[str, Any]] = []
-    without_data = without_consent = 0
-    with AuditWriter.of(workspace) as audit:
-        gate = _Gate(workspace, loaded, strategy, asking, audit)
-        for entity, values in _entities(workspace, loaded):
-            if not gate.admits(entity, values):
-                without_consent += 1
-                continue
-            try:
-                rows.append(_row(entity, loaded.judge(strategy, values, amount, term_months)))
-            except NothingKnown:
-                without_data += 1
-    if without_consent:
-        console.say(
-            f"没有有效授权、未作决策：{without_consent} 家 · without consent, not decided on: {without_consent}"
-        )
     path = workspace.paths.reports / REPORT
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), path)
-    approved = [row for row in rows if row["outcome"] == Outcome.APPROVE]
+    _archive(workspace, loaded, strategy)
+    totals = _Totals()
+    desk = Desk(workspace, loaded, strategy, asking, (amount, term_months))
+    with (
+        replacing(path) as temporary,
+        AuditWriter.of(workspace) as audit,
+        pq.ParquetWriter(temporary, _SCHEMA) as file,
+    ):
+        for read in entities(workspace, loaded):
+            found = [desk.decide(*one) for one in read]
+            number = audit.append_all([act for acts, _ in found for act in acts])
+            decided = [decision for _, decision in found if decision is not None]
+            file.write_table(pa.Table.from_pylist([_row(decision) for decision in decided], schema=_SCHEMA))
+            totals.add(decided)
+            # Before the next ones are decided on, these are as durable as an answer of the endpoint would be.
+            asyncio.run(audit.durable(number))
+    if left_out := desk.without_consent:
+        console.say(f"没有有效授权、未作决策：{left_out} 家 · without consent, not decided on: {left_out}")
+    if totals.decided:
+        console.say(
+            f"{totals.decided:,} 笔决策的证据已存入审计记录，可逐笔重放 · "
+            "evidence of each is in the audit trail: credit301 replay DECISION_ID"
+        )
     return {
         "model": loaded.manifest.version,
         "strategy": strategy.version,
-        "decided": len(rows),
-        "without_data": without_data,
-        "without_consent": without_consent,
-        "approved": len(approved),
-        "declined": sum(row["outcome"] == Outcome.DECLINE for row in rows),
-        "referred": sum(row["outcome"] == Outcome.REFER for row in rows),
-        "approved_by_band": {name: sum(row["band"] == name for row in approved) for name in strategy.definition.bands},
-        "limits": str(sum((row["limit"] for row in approved), Decimal(0))),
-        "mean_annual_rate": _mean([row["annual_rate"] for row in approved]),
+        "decided": totals.decided,
+        "without_data": desk.without_data,
+        "without_consent": desk.without_consent,
+        "approved": totals.outcomes[Outcome.APPROVE],
+        "declined": totals.outcomes[Outcome.DECLINE],
+        "referred": totals.outcomes[Outcome.REFER],
+        "approved_by_band": {name: totals.bands[name] for name in strategy.definition.bands},
+        "limits": str(totals.limits),
+        "mean_annual_rate": totals.mean_rate,
+        "application": desk.caller.application,
         "path": str(path),
     }
 
 
-class _Gate:
-    """Consent for a whole file, from the ledger itself; every entity that is read or refused is on record."""
-
-    def __init__(
-        self, workspace: Workspace, loaded: Loaded, strategy: Strategy, asking: Asking, audit: AuditWriter
-    ) -> None:
-        self._rule = ConsentRule.of(workspace)
-        self._ledger = ledger_of(workspace)
-        self._named = KeyedHash.from_settings(workspace.settings)
-        self._loaded = loaded
-        self._indispensable = strategy.definition.indispensable
-        self._asking = asking
-        self._audit = audit
-        self._application = f"decide_all-{uuid.uuid4()}"
-        reason = workspace.definition.governance.consent.reason
-        if reason is not None:
-            console.say(f"无需授权：{reason.zh} · no consent needed: {reason.en}")
-
-    def admits(self, entity: str, values: list[Scalar]) -> bool:
-        """Whether ``entity`` may be decided on; what of ``values`` no consent covers is emptied."""
-        named = self._named(entity)
-        standings = standing(self._ledger.records(named)) if self._rule.enforced else ()
-        now = time.time_ns() // 1000
-        coverage = self._rule.cover(standings, self._loaded.plan.views, self._asking, now)
-        try:
-            self._rule.require(coverage, self._indispensable)
-        except ConsentMissing:
-            self._record(named, Event.REFUSED, Coverage((), coverage.withheld, ()))
-            return False
-        self._loaded.plan.withhold(values, coverage.withheld)
-        self._record(named, Event.READ, coverage)
-        return True
-
-    def _record(self, named: str, event: Event, coverage: Coverage) -> None:
-        self._audit.append(
-            Entry(
-                event=event,
-                who=self._asking.grantee,
-                entity=named,
-                application=self._application,
-                purpose=self._asking.purpose,
-                sources=coverage.sources,
-                consents=coverage.consents,
-                detail={**coverage.withheld},
-            )
-        )
+def _archive(workspace: Workspace, loaded: Loaded, strategy: Strategy) -> None:
+    """Keep model and strategy before they decide, as the endpoint does."""
+    archive = archive_at(workspace.paths.archive)
+    try:
+        archive.keep(loaded.scorer.bundle)
+        archive.keep_strategy(strategy)
+    except OSError as error:
+        raise AuditError(f"Model and strategy cannot be kept for replays: {type(error).__name__}.") from error
 
 
-def _entities(workspace: Workspace, loaded: Loaded) -> Iterator[tuple[str, list[Scalar]]]:
-    """Keys with the newest values known, in plan order, of entities without a label."""
-    paths = workspace.paths
-    views = {view.name: paths.mart(feature_model_name(view.name)) for view in loaded.manifest.views}
-    there = {name: path for name, path in views.items() if path.is_file()}
-    if not there:
-        raise NotFound("There is no feature mart to decide on.", hint="Build first: credit301 build.")
-    key = _quoted(workspace.entity.key)
-    labels = paths.mart(LABELS_MODEL)
-    known = f"select {key} from read_parquet({_text(labels)})" if labels.is_file() else "select null limit 0"
-    everyone = " union ".join(f"select {key} as entity from read_parquet({_text(path)})" for path in there.values())
-    joins, columns = [], []
-    for number, view in enumerate(loaded.manifest.views):
-        names = [_quoted(feature.name) for feature in view.features]
-        if view.name not in there:
-            columns += ["null"] * len(names)
-            continue
-        newest = (
-            f"qualify row_number() over (partition by {key} order by event_timestamp desc, created_timestamp desc) = 1"
-        )
-        rows = f"select {key} as entity, {', '.join(names)} from read_parquet({_text(there[view.name])}) {newest}"
-        joins.append(f"left join ({rows}) v{number} on v{number}.entity = e.entity")
-        columns += [f"v{number}.{name}" for name in names]
-    query = (
-        f"select e.entity, {', '.join(columns)} from ({everyone}) e {' '.join(joins)} "
-        f"where e.entity not in ({known}) order by e.entity"
-    )
-    with duckdb.connect() as connection:
-        try:
-            result = connection.execute(query)
-            while chunk := result.fetchmany(1000):
-                yield from ((str(row[0]), list(row[1:])) for row in chunk)
-        except duckdb.Error as error:
-            raise WarehouseError(
-                f"The feature marts do not fit the model {loaded.manifest.version}: {error}.",
-                hint="Build and train again: credit301 build, credit301 train.",
-            ) from error
+class _Totals:
+    """What adds up over all decisions."""
+
+    def __init__(self) -> None:
+        self.decided = 0
+        self.outcomes: Counter[Outcome] = Counter()
+        self.bands: Counter[str | None] = Counter()
+        self.limits = self._rates = Decimal(0)
+
+    def add(self, decisions: list[Decision]) -> None:
+        """Count ``decisions``, and say how far it is."""
+        before, self.decided = self.decided, self.decided + len(decisions)
+        for decision in decisions:
+            self.outcomes[decision.outcome] += 1
+            if decision.outcome is Outcome.APPROVE:
+                self.bands[decision.band] += 1
+                self.limits += decision.limit or 0
+                self._rates += decision.annual_rate or 0
+        if before // PROGRESS_ENTITIES != self.decided // PROGRESS_ENTITIES:
+            console.say(f"已决策 {self.decided:,} 家 · {self.decided:,} are decided on")
+
+    @property
+    def mean_rate(self) -> str | None:
+        """Over the approvals, as exact decimal text."""
+        approved = self.outcomes[Outcome.APPROVE]
+        return str((self._rates / approved).quantize(Decimal("0.000001"))) if approved else None
 
 
-def _row(entity: str, judged: Judgement) -> dict[str, Any]:
-    verdict, score = judged.verdict, judged.score
+def _row(decision: Decision) -> dict[str, Any]:
     return {
-        "entity": entity,
-        "outcome": verdict.outcome.value,
-        "probability": None if score is None else score.probability,
-        "score": None if score is None else score.score,
-        "band": verdict.band,
-        "limit": verdict.limit,
-        "annual_rate": verdict.annual_rate,
-        "reasons_zh": [reason.text.zh for reason in judged.reasons],
-        "reasons_en": [reason.text.en for reason in judged.reasons],
-        "missing_sources": [] if score is None else list(score.missing_sources),
+        "entity": decision.entity,
+        "decision_id": decision.decision_id,
+        "outcome": decision.outcome.value,
+        "probability": decision.probability,
+        "score": decision.score,
+        "band": decision.band,
+        "limit": decision.limit,
+        "annual_rate": decision.annual_rate,
+        "reasons_zh": [reason.text.zh for reason in decision.reasons],
+        "reasons_en": [reason.text.en for reason in decision.reasons],
+        "missing_sources": list(decision.missing_sources),
     }
-
-
-def _mean(rates: list[Decimal]) -> str | None:
-    return str((sum(rates, Decimal(0)) / len(rates)).quantize(Decimal("0.000001"))) if rates else None
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _text(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"

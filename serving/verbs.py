@@ -101,7 +101,20 @@ def decide_all(
         str, typer.Option(help="Client of the API whose consents are relied upon. 所依据授权的接口客户。")
     ] = DEMO,
 ) -> dict[str, Any]:
-    """对没有履约历史的企业批量决策。Decide on every entity that has features and no outcome to learn from."""
+    """Decide on every entity that has features and no outcome to learn from. 对没有履约历史的企业批量决策。
+
+    Nobody has applied: each is taken to ask for the same. Each decision is on record with its evidence and can be
+    replayed; what is measured of the endpoint's decisions does not count it.
+    无人申请：均按相同金额与期限决策；每笔决策留存证据、可重放，不计入接口决策的统计。
+
+    Returns:
+        How many were ``decided`` and how, the ``application`` under which they are in the audit trail, and the ``path``
+        of the file, which has the number of each decision.
+
+    Raises:
+        NotFound: there is no bundle, no strategy, or no feature mart.
+        AuditError: a decision cannot be recorded with its evidence.
+    """
     from credit301.governance.consent.coverage import Asking
     from credit301.model.bundle import read
     from credit301.strategy.folder import find

@@ -2,60 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
-from credit301.domain.verdict import Outcome
+from credit301 import console
 from credit301.errors import ConfigError, NotFound
 from credit301.model import stewardship
-from credit301.strategy.backtest import AMOUNT, PROBABILITY, SCORE, TERM, Economics, answers
-from training import versions
+from credit301.strategy.backtest import (
+    AMOUNT,
+    PROBABILITY,
+    SCORE,
+    TERM,
+    WORTH_A_PROCESS,
+    Economics,
+    answers,
+)
+from training import memory, versions
+from training.backtest_sums import WHOLE, Sum, Sums, count
 from training.dataset import SEPARATOR, TrainingSet
 from training.groups import values_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from decimal import Decimal
+
+    from credit301.model.stewardship import Segment
     from credit301.strategy.strategy import Strategy
     from credit301.workspace import Workspace
     from training.versions import Version
 
-WHOLE = "全部 all"
-SWAPS = (
-    ("both", "两者都批准", "approved by both"),
-    ("only_candidate", "仅新策略批准", "approved by the candidate alone"),
-    ("only_current", "仅现行策略批准", "approved by the current one alone"),
-    ("neither", "两者都未批准", "approved by neither"),
-)
+MOST_AT_ONCE = 10_000
+"""Applications of a batch at most: a process that answers holds them as Python's values."""
 
-
-@dataclass(frozen=True)
-class Sum:
-    """What a strategy does with some applications. Money in yuan, at full use of the limits.
-
-    ``bad_rate`` is the share of defaults among the approved whose outcome is known, ``expected_bad_rate`` what the
-    model expects of them. ``profit`` is of the known outcomes, ``expected_profit`` of all by their probabilities.
-    """
-
-    applications: int
-    approved: int
-    referred: int
-    defaults: int
-    bad_rate: float | None
-    expected_bad_rate: float | None
-    limits: float
-    mean_limit: float | None
-    mean_rate: float | None
-    profit: float | None
-    expected_profit: float | None
-
-    @property
-    def approval_rate(self) -> float:
-        """Share of the applications that are approved."""
-        return self.approved / self.applications if self.applications else 0.0
+PROGRESS_ROWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -63,7 +45,8 @@ class Backtest:
     """A candidate beside the current strategy on the same applications.
 
     ``sums`` are by (segment, value) the candidate's and the current one's; ``swaps`` by part of the swap set how many,
-    and the sum of whoever approved them; ``causes`` how often each was the first cause of a decline.
+    and the sum of whoever approved them; ``causes`` how often each was the first cause of a decline; ``by_month`` is
+    as ``sums``.
     """
 
     candidate: Strategy
@@ -75,8 +58,7 @@ class Backtest:
     sums: dict[tuple[str, str], tuple[Sum, Sum]]
     swaps: dict[str, Sum]
     causes: tuple[dict[str, int], dict[str, int]]
-    months: list[str]
-    by_month: dict[str, tuple[list[float], list[float]]]
+    by_month: dict[str, tuple[Sum, Sum]]
 
 
 def run(
@@ -104,32 +86,31 @@ def run(
 
     Raises:
         NotFound: there is no training set, no such version, or no application in the period.
+        Refusal: amount or term are outside the product of one of them.
         ConfigError: a date cannot be read.
+        ModelError: the training set is not in the order of time and key.
         StrategyError: a strategy cannot be evaluated on some application.
     """
-    data = TrainingSet.of(workspace)
+    asks = amount or candidate.product.maximum_amount, term or candidate.product.maximum_term_months
+    for strategy in (candidate, current):
+        strategy.product.check_request(*asks)
+    data = TrainingSet.of(workspace, stored=True)
     chosen = _period(data, start, end)
     version = versions.find(workspace, model)
-    frame = data.frame.iloc[chosen].reset_index(drop=True)
-    probability = versions.probabilities(version.bundle, frame)
-    asked = _applications(
-        frame, probability, version, (candidate, current), amount or candidate.product.maximum_amount, term
-    )
-    processes = workspace.settings.cpu_threads
-    said = [answers(one, asked, processes).to_pandas() for one in (candidate, current)]
-    known = said[0]["outcome"].notna().to_numpy()
-    if not known.any():
-        raise NotFound("Nothing is known of any enterprise in this period.", hint="Choose another one.")
-    labels, times = data.labels[chosen][known], data.times[chosen][known]
-    frame, probability = frame[known].reset_index(drop=True), probability[known]
+    past = _Past(data, chosen, version, (candidate, current), tuple(stewardship.load(workspace).segments))
     money = Economics.of(candidate) or Economics.of(current)
-    told = [_told(one[known].reset_index(drop=True), labels, probability, asked, known, money) for one in said]
-    segments = {(WHOLE, WHOLE): np.ones(len(frame), dtype=bool)}
-    for segment in stewardship.load(workspace).segments:
-        of = values_of(segment, frame)
-        named = sorted(np.unique(of), key=lambda value: -int((of == value).sum()))
-        segments |= {(f"{segment.title.zh} {segment.title.en}", str(value)): of == value for value in named}
-    months = times.astype("datetime64[M]").astype(str)
+    processes = workspace.settings.cpu_threads if len(chosen) >= WORTH_A_PROCESS else 1
+    sums, known = Sums(), np.zeros(len(data), dtype=bool)
+    for of, answered in answers((candidate, current), past.applications(*asks), processes):
+        new, old = (one.to_pandas() for one in answered)
+        labels = data.labels[of.rows]
+        counted = [count(one, labels, of.probability, asks[1], money) for one in (new, old)]
+        months = data.times[of.rows].astype("datetime64[M]").astype(str)
+        sums.add((new, old), (counted[0], counted[1]), months, of.segments)
+        known[of.rows] = True
+    times = data.times[known]
+    if not len(times):
+        raise NotFound("Nothing is known of any enterprise in this period.", hint="Choose another one.")
     since = version.seen_until
     return Backtest(
         candidate=candidate,
@@ -138,11 +119,10 @@ def run(
         first=str(times.min())[:10],
         last=str(times.max())[:10],
         learnt_from=int((times <= np.datetime64(since)).sum()) if since else 0,
-        sums={key: (_sum(told[0][rows]), _sum(told[1][rows])) for key, rows in segments.items()},
-        swaps=_swaps(*told),
-        causes=(_causes(told[0]), _causes(told[1])),
-        months=sorted(set(months)),
-        by_month=_by_month(months, told),
+        sums=sums.segments,
+        swaps=sums.swaps,
+        causes=sums.causes,
+        by_month=sums.months,
     )
 
 
@@ -161,102 +141,53 @@ def _period(data: TrainingSet, start: str, end: str) -> np.ndarray:
     return np.flatnonzero(inside)
 
 
-def _applications(
-    frame: pd.DataFrame,
-    probability: np.ndarray,
-    version: Version,
-    strategies: tuple[Strategy, Strategy],
-    amount: Decimal,
-    term: int | None,
-) -> pa.Table:
-    """What both strategies read, as columns."""
-    scores = versions.points_of(version.bundle, probability)
-    features = {key for strategy in strategies for key in strategy.features()}
-    read = {key: key.replace(":", SEPARATOR) for key in sorted(features)}
-    rows = len(frame)
-    return pa.table(
-        {
-            PROBABILITY: pa.array(probability, from_pandas=True),
-            SCORE: pa.array(scores, pa.int64(), from_pandas=True),
-            AMOUNT: pa.array([amount] * rows, pa.decimal128(18, 2)),
-            TERM: pa.array([term or strategies[0].product.maximum_term_months] * rows, pa.int64()),
-            **{
-                key: pa.array(frame[column], from_pandas=True)
-                for key, column in read.items()
-                if column in frame.columns
-            },
-        }
-    )
+class _Batch(NamedTuple):
+    """Applications of whose enterprises something is known: numbers of their rows, probabilities, segments' values."""
+
+    rows: np.ndarray
+    probability: np.ndarray
+    segments: dict[str, np.ndarray]
 
 
-def _told(
-    said: pd.DataFrame,
-    labels: np.ndarray,
-    probability: np.ndarray,
-    asked: pa.Table,
-    known: np.ndarray,
-    money: Economics | None,
-) -> pd.DataFrame:
-    """``said`` with the label, the probability, and profit realised and expected."""
-    months = asked.column(TERM).to_numpy()[known].astype(float)
-    limit, rate = said["limit"].to_numpy(dtype=float), said["annual_rate"].to_numpy(dtype=float)
-    nothing = np.full(len(said), np.nan)
-    return said.assign(
-        label=labels,
-        probability=probability,
-        approved=said["outcome"] == Outcome.APPROVE.value,
-        profit=nothing if money is None else money.profit(limit, rate, months, labels.astype(float)),
-        expected=nothing if money is None else money.profit(limit, rate, months, probability),
-    )
+@dataclass(frozen=True)
+class _Past:
+    """The ``chosen`` applications of the training set, which stays on disk, as ``strategies`` are asked about them."""
 
+    data: TrainingSet
+    chosen: np.ndarray
+    version: Version
+    strategies: tuple[Strategy, Strategy]
+    segments: tuple[Segment, ...]
 
-def _sum(told: pd.DataFrame) -> Sum:
-    lent = told[told["approved"]]
-    some = len(lent) > 0
-    has_profit = some and not bool(lent["profit"].isna().any())
-    return Sum(
-        applications=len(told),
-        approved=len(lent),
-        referred=int((told["outcome"] == Outcome.REFER.value).sum()),
-        defaults=int(lent["label"].sum()),
-        bad_rate=float(lent["label"].mean()) if some else None,
-        expected_bad_rate=float(lent["probability"].mean()) if some else None,
-        limits=float(lent["limit"].sum()),
-        mean_limit=float(lent["limit"].mean()) if some else None,
-        mean_rate=float(lent["annual_rate"].mean()) if some else None,
-        profit=float(lent["profit"].sum()) if has_profit else None,
-        expected_profit=float(lent["expected"].sum()) if has_profit else None,
-    )
-
-
-def _swaps(candidate: pd.DataFrame, current: pd.DataFrame) -> dict[str, Sum]:
-    """Each part of the swap set on the terms of whoever approved it; the candidate's where both did."""
-    new, old = candidate["approved"].to_numpy(), current["approved"].to_numpy()
-    parts = ((candidate, new & old), (candidate, new & ~old), (current, ~new & old), (candidate, ~new & ~old))
-    return {name: _sum(told[rows]) for (name, _, _), (told, rows) in zip(SWAPS, parts, strict=True)}
-
-
-def _causes(told: pd.DataFrame) -> dict[str, int]:
-    counted = told.loc[~told["approved"], "cause"].value_counts()
-    return {str(code): int(count) for code, count in counted.items()}
-
-
-def _by_month(months: np.ndarray, told: list[pd.DataFrame]) -> dict[str, tuple[list[float], list[float]]]:
-    new, old = ([_sum(one[months == month]) for month in sorted(set(months))] for one in told)
-    return {
-        "approval": ([one.approval_rate for one in new], [one.approval_rate for one in old]),
-        "bad_rate": ([_or_nan(one.bad_rate) for one in new], [_or_nan(one.bad_rate) for one in old]),
-    }
-
-
-def _or_nan(value: float | None) -> float:
-    return np.nan if value is None else value
+    def applications(self, amount: Decimal, term_months: int) -> Iterator[tuple[_Batch, pa.Table]]:
+        """Some at a time, and what the strategies read of them as columns; says how far it is."""
+        read = {key: key.replace(":", SEPARATOR) for one in self.strategies for key in one.features()}
+        wanted = {*versions.columns_of(self.version.bundle, self.data), *read.values()}
+        wanted |= {segment.column for segment in self.segments}
+        names = [name for name in self.data.feature_names if name in wanted]
+        done, size = 0, min(MOST_AT_ONCE, memory.rows_at_once(len(names)))
+        for batch in self.data.rows.batches(names, self.chosen, size):
+            before, done = done, done + len(batch)
+            scored = versions.probabilities(self.version.bundle, batch)
+            known = ~np.isnan(scored)
+            frame, probability, rows = batch[known], scored[known], self.chosen[before:done][known]
+            columns = {
+                PROBABILITY: pa.array(probability),
+                SCORE: pa.array(versions.points_of(self.version.bundle, probability)).cast(pa.int64()),
+                AMOUNT: pa.array([amount] * len(rows), pa.decimal128(18, 2)),
+                TERM: pa.array([term_months] * len(rows), pa.int64()),
+            }
+            columns |= {key: pa.array(frame[name], from_pandas=True) for key, name in read.items() if name in names}
+            if len(rows):
+                groups = {f"{one.title.zh} {one.title.en}": values_of(one, frame) for one in self.segments}
+                yield _Batch(rows, probability, groups), pa.table(columns)
+            if before // PROGRESS_ROWS != done // PROGRESS_ROWS:
+                of = len(self.chosen)
+                console.say(f"已回测 {done:,} / {of:,} 笔申请 · {done:,} of {of:,} applications are tried")
 
 
 def summary(found: Backtest) -> dict[str, Any]:
     """The figures as values."""
-    from dataclasses import asdict
-
     whole = found.sums[WHOLE, WHOLE]
     return {
         "applications": whole[0].applications,

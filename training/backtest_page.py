@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from training import pages, plots
-from training.backtest import SWAPS, WHOLE, Backtest, Sum
+from training.backtest_sums import SWAPS, WHOLE, Sum
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from credit301.workspace import Workspace
+    from training.backtest import Backtest
 
 MOST_VALUES = 12
 FIGURES = (
@@ -81,13 +83,17 @@ def causes(found: Backtest) -> list[list[Cell]]:
 
 def _plots(found: Backtest) -> list[Any]:
     def series(name: str) -> dict[str, list[float]]:
-        new, old = found.by_month[name]
-        return {"新策略 candidate": new, "现行 current": old}
+        pairs = [[_or_nan(getattr(one, name)) for one in pair] for pair in found.by_month.values()]
+        return {"新策略 candidate": [new for new, _ in pairs], "现行 current": [old for _, old in pairs]}
 
     return [
-        plots.by_month(found.months, series("approval"), "批准率 approval rate"),
-        plots.by_month(found.months, series("bad_rate"), "违约率 bad rate"),
+        plots.by_month(list(found.by_month), series("approval_rate"), "批准率 approval rate"),
+        plots.by_month(list(found.by_month), series("bad_rate"), "违约率 bad rate"),
     ]
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _segments(found: Backtest) -> list[tuple[str, list[list[Cell]]]]:

@@ -17,6 +17,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from credit301.domain.decision import BATCH
 from credit301.errors import AuditError
 from credit301.files import replacing
 from credit301.governance.audit.chain import CHAIN, SEALS
@@ -122,8 +123,8 @@ class _Taken:
         except msgspec.MsgspecError as error:
             raise AuditError(f"{path.name} has a line that is no record.", hint="credit301 audit verify") from error
         entry = record.entry
-        # Without a score, a fallback decided, which says nothing of a model.
-        if entry.event not in SCHEMAS or "probability" not in entry.detail:
+        # Without a score, a fallback decided, which says nothing of a model; in a file, nobody has applied.
+        if entry.event not in SCHEMAS or "probability" not in entry.detail or entry.detail.get("alias") == BATCH:
             return
         at = datetime.fromisoformat(record.at).replace(tzinfo=None)
         self._rows[entry.event, f"{at:%Y-%m}"].append(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from credit301.domain.decision import BATCH
 from credit301.domain.verdict import ABOVE_CUT_OFF, Outcome
 from credit301.evidence import find
 from credit301.evidence.archive import Archive
@@ -37,7 +38,8 @@ def declined(workspace: Workspace, data: TrainingSet) -> TrainingSet | None:
     archive = Archive(workspace.paths.archive)
     rows = []
     for record in find.every(workspace.paths.audit):
-        if record.entry.detail.get("outcome") != Outcome.DECLINE.value:
+        said = record.entry.detail
+        if said.get("outcome") != Outcome.DECLINE.value or said.get("alias") == BATCH:
             continue
         try:
             evidence, _ = find.of(workspace.paths.audit, record)

@@ -17,12 +17,18 @@ from credit301.domain.verdict import Outcome
 from credit301.errors import NotFound
 from training import decided
 from training.dataset import LABEL, TIME, TrainingSet
+from training.tally import Tally, whole
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from credit301.strategy.strategy import Strategy
     from credit301.workspace import Workspace
 
 TERMS = ("outcome", "limit", "annual_rate")
+_CENTS, _MILLIONTHS = 100, 10**6
+"""Limits are whole cents and rates have six decimals, so that their sums are exact."""
+
 SWAPS = (
     ("both", "两者都批准", "approved by both"),
     ("only_a", "仅 A 批准", "approved by A alone"),
@@ -82,28 +88,30 @@ def run(workspace: Workspace, a: Strategy, b: Strategy) -> Compared:
         NotFound: no application was judged by both.
         AuditError: the audit trail is not what it was when it was read last.
     """
-    outcomes = _outcomes(workspace)
-    months = [_pairs(workspace, month, frame, a.version, b.version) for month, frame in decided.by_month(workspace)]
-    seen = [frame for frame in months if len(frame)]
-    if not seen:
+    outcomes, both = _outcomes(workspace), Both(a.version, b.version)
+    days: list[pd.Timestamp] = []
+    for month, frame in decided.by_month(workspace):
+        pairs = _pairs(workspace, month, frame, a.version, b.version)
+        if len(pairs):
+            both.add(decided.with_outcomes(pairs, outcomes))
+            days += [pairs["at"].min(), pairs["at"].max()]
+    if not days:
         raise NotFound(
             f"No application was judged by both {a.version} and {b.version}.",
             hint="Give one `role: shadow` or `role: challenger` in its strategy.yaml, and let the endpoint decide.",
         )
-    pairs = decided.with_outcomes(pd.concat(seen, ignore_index=True), outcomes)
-    by_month = pairs.groupby("month")
     return Compared(
         a=a,
         b=b,
-        first=str(pairs["at"].min())[:10],
-        last=str(pairs["at"].max())[:10],
-        sums=(_sum(pairs, "a", a.version), _sum(pairs, "b", b.version)),
-        swaps=_swaps(pairs),
-        same_outcome=float(pairs["outcome_a"].eq(pairs["outcome_b"]).mean()),
-        months=[str(month) for month in by_month.groups],
+        first=str(min(days))[:10],
+        last=str(max(days))[:10],
+        sums=both.sums,
+        swaps=both.swaps,
+        same_outcome=both.same_outcome,
+        months=list(both.by_month),
         approval=(
-            [float(_approved(frame, "a").mean()) for _, frame in by_month],
-            [float(_approved(frame, "b").mean()) for _, frame in by_month],
+            [one.approval_rate for one, _ in both.by_month.values()],
+            [other.approval_rate for _, other in both.by_month.values()],
         ),
     )
 
@@ -122,7 +130,7 @@ def summary(found: Compared) -> dict[str, Any]:
 def _outcomes(workspace: Workspace) -> pd.DataFrame:
     """Those known; of a workspace without a training set none."""
     try:
-        return decided.outcomes(workspace, TrainingSet.of(workspace))
+        return decided.outcomes(workspace, TrainingSet.of(workspace, stored=True))
     except NotFound:
         nothing = {"entity": pd.Series(dtype=str), TIME: pd.Series(dtype="datetime64[us]")}
         return pd.DataFrame({**nothing, LABEL: pd.Series(dtype=float)})
@@ -146,43 +154,90 @@ def _pairs(workspace: Workspace, month: str, frame: pd.DataFrame, a: str, b: str
     return pairs
 
 
-def _approved(pairs: pd.DataFrame, letter: str) -> pd.Series:
-    approved: pd.Series = pairs[f"outcome_{letter}"] == Outcome.APPROVE.value
-    return approved
+class Both:
+    """Takes pairs of judgements month by month and keeps only what adds up.
+
+    Args:
+        a: version of a strategy.
+        b: version of the other one.
+    """
+
+    def __init__(self, a: str, b: str) -> None:
+        self._versions = {"a": a, "b": b}
+        self._months = {"a": Tally(), "b": Tally()}
+        self._swaps = Tally()
+
+    def add(self, pairs: pd.DataFrame) -> None:
+        """Add applications that both judged: ``decided`` by whom, in which ``month``, with their ``label``."""
+        known = pairs[LABEL].notna().to_numpy()
+        bad = whole(pairs[LABEL].to_numpy(dtype=float), 1)
+        approved = {letter: (pairs[f"outcome_{letter}"] == Outcome.APPROVE.value).to_numpy() for letter in "ab"}
+        for letter, tally in self._months.items():
+            of, lent = approved[letter], approved[letter].astype(np.int64)
+            columns = {
+                "applications": np.ones(len(pairs), dtype=bool),
+                "decided": pairs["decided"] == self._versions[letter],
+                "approved": of,
+                "referred": pairs[f"outcome_{letter}"] == Outcome.REFER.value,
+                "limit": lent * whole(pairs[f"limit_{letter}"].to_numpy(dtype=float), _CENTS),
+                "annual_rate": lent * whole(pairs[f"annual_rate_{letter}"].to_numpy(dtype=float), _MILLIONTHS),
+                "outcomes": of & known,
+                "bad": lent * bad,
+            }
+            tally.add(pairs["month"].to_numpy(), pd.DataFrame(columns).astype(np.int64))
+        a, b = approved["a"], approved["b"]
+        limits = np.where(a, pairs["limit_a"].to_numpy(dtype=float), pairs["limit_b"].to_numpy(dtype=float))
+        swapped = {
+            "applications": np.ones(len(pairs), dtype=bool),
+            "same": pairs["outcome_a"].eq(pairs["outcome_b"]),
+            "limit": (a | b) * whole(limits, _CENTS),
+            "outcomes": known,
+            "bad": bad,
+        }
+        parts = np.select([a & b, a, b], [name for name, *_ in SWAPS[:-1]], SWAPS[-1][0])
+        self._swaps.add(parts, pd.DataFrame(swapped).astype(np.int64))
+
+    @property
+    def sums(self) -> tuple[Sum, Sum]:
+        """What each says of all."""
+        return _sum(self._months["a"].total), _sum(self._months["b"].total)
+
+    @property
+    def by_month(self) -> dict[str, tuple[Sum, Sum]]:
+        """What each says in each month, in order."""
+        a, b = self._months["a"], self._months["b"]
+        return {month: (_sum(a.of(month)), _sum(b.of(month))) for month in a.groups}
+
+    @property
+    def swaps(self) -> dict[str, Swap]:
+        """Each part of the swap set."""
+        return {name: _swap(self._swaps.of(name)) for name, *_ in SWAPS}
+
+    @property
+    def same_outcome(self) -> float:
+        """Share of the applications on which both say the same."""
+        return self._swaps.total["same"] / self._swaps.total["applications"]
 
 
-def _sum(pairs: pd.DataFrame, letter: str, version: str) -> Sum:
-    lent = pairs[_approved(pairs, letter)]
-    limits, rates = lent[f"limit_{letter}"], lent[f"annual_rate_{letter}"]
+def _sum(counted: Counter[str]) -> Sum:
+    approved = counted["approved"]
     return Sum(
-        applications=len(pairs),
-        decided=int((pairs["decided"] == version).sum()),
-        approved=len(lent),
-        referred=int((pairs[f"outcome_{letter}"] == Outcome.REFER.value).sum()),
-        approval_rate=len(lent) / len(pairs),
-        mean_limit=float(limits.mean()) if len(lent) else None,
-        limits=float(limits.sum()),
-        mean_rate=float(rates.mean()) if len(lent) else None,
-        outcomes=int(lent[LABEL].notna().sum()),
-        bad_rate=_bad_rate(lent),
+        applications=counted["applications"],
+        decided=counted["decided"],
+        approved=approved,
+        referred=counted["referred"],
+        approval_rate=approved / counted["applications"],
+        mean_limit=counted["limit"] / (_CENTS * approved) if approved else None,
+        limits=counted["limit"] / _CENTS,
+        mean_rate=counted["annual_rate"] / (_MILLIONTHS * approved) if approved else None,
+        outcomes=counted["outcomes"],
+        bad_rate=_bad_rate(counted),
     )
 
 
-def _swaps(pairs: pd.DataFrame) -> dict[str, Swap]:
-    a, b = _approved(pairs, "a").to_numpy(), _approved(pairs, "b").to_numpy()
-    parts = (a & b, a & ~b, ~a & b, ~a & ~b)
-    limits = np.where(a, pairs["limit_a"], pairs["limit_b"])
-    return {
-        name: Swap(
-            applications=int(rows.sum()),
-            limits=float(np.nansum(limits[rows])),
-            outcomes=int(pairs.loc[rows, LABEL].notna().sum()),
-            bad_rate=_bad_rate(pairs[rows]),
-        )
-        for (name, _, _), rows in zip(SWAPS, parts, strict=True)
-    }
+def _swap(counted: Counter[str]) -> Swap:
+    return Swap(counted["applications"], counted["limit"] / _CENTS, counted["outcomes"], _bad_rate(counted))
 
 
-def _bad_rate(rows: pd.DataFrame) -> float | None:
-    known = rows[LABEL].dropna()
-    return float(known.mean()) if len(known) else None
+def _bad_rate(counted: Counter[str]) -> float | None:
+    return counted["bad"] / counted["outcomes"] if counted["outcomes"] else None

@@ -123,10 +123,14 @@ def probabilities(bundle: Bundle, features: pd.DataFrame) -> np.ndarray:
 
 def probabilities_of(bundle: Bundle, data: TrainingSet, rows: np.ndarray | None = None) -> np.ndarray:
     """As :func:`probabilities`, of ``rows`` (ascending; default: all) of a training set, some at a time."""
-    there = set(data.feature_names)
-    names = [name for name in columns(_scorer(bundle).plan) if name in there]
-    found = [probabilities(bundle, frame) for _, frame in data.batches(names, rows)]
+    found = [probabilities(bundle, frame) for _, frame in data.batches(columns_of(bundle, data), rows)]
     return np.concatenate(found) if found else np.empty(0)
+
+
+def columns_of(bundle: Bundle, data: TrainingSet) -> list[str]:
+    """The columns of ``data`` that the model reads."""
+    there = set(data.feature_names)
+    return [name for name in columns(_scorer(bundle).plan) if name in there]
 
 
 def _scorer(bundle: Bundle) -> Scorer:
@@ -136,11 +140,6 @@ def _scorer(bundle: Bundle) -> Scorer:
             _SCORERS.pop(next(iter(_SCORERS)))
         _SCORERS[bundle.sha256] = Scorer(bundle)
     return _SCORERS[bundle.sha256]
-
-
-def points(bundle: Bundle, features: pd.DataFrame) -> np.ndarray:
-    """Score of each row in points, shape (rows,); NaN where no source has any data."""
-    return points_of(bundle, probabilities(bundle, features))
 
 
 def points_of(bundle: Bundle, probability: np.ndarray) -> np.ndarray:

@@ -58,11 +58,16 @@ class SourceResult(msgspec.Struct, frozen=True):
     contribution: float
 
 
+BATCH = "batch"
+"""In the place of a model's alias: nobody applied, a whole file was decided on with a bundle that was chosen for it."""
+
+
 class Versions(msgspec.Struct, frozen=True):
     """Versions that the decision was made with.
 
-    ``alias``: whether the champion or a challenger decided; ``registered``: the model's number in the registry, empty
-    where it is not from there. ``strategy_role``: where it was not a champion whose strategy decided.
+    ``alias``: whether the champion or a challenger decided, or :data:`BATCH`; ``registered``: the model's number in
+    the registry, empty where it is not from there. ``strategy_role``: where it was not a champion whose strategy
+    decided.
     """
 
     model: str

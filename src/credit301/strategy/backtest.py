@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
-from decimal import Decimal
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from credit301.domain.verdict import Outcome, Scalar
+from credit301.domain.verdict import Outcome
 from credit301.strategy.strategy import Strategy
 
 PROBABILITY, SCORE, AMOUNT, TERM = "probability", "score", "amount", "term_months"
-_CHUNK = 20_000
-_HERE = 5_000
+WORTH_A_PROCESS = 5_000
 """Fewer applications than this are not worth another process."""
+
+AHEAD = 2
+"""Batches that each process has taken before its answers are asked for."""
+
+T = TypeVar("T")
 SCHEMA = pa.schema(
     {
         "outcome": pa.string(),
@@ -59,35 +64,54 @@ class Economics:
         return profit
 
 
-def answers(strategy: Strategy, applications: pa.Table, processes: int) -> pa.Table:
-    """What ``strategy`` says on each application, in order; :data:`SCHEMA`.
+def answers(
+    strategies: Sequence[Strategy], applications: Iterable[tuple[T, pa.Table]], processes: int
+) -> Iterator[tuple[T, list[pa.Table]]]:
+    """What each of ``strategies`` says on batches of applications, in order, as soon as it is known; :data:`SCHEMA`.
 
-    Without a probability, nothing is known of the enterprise: the ``outcome`` is null.
+    No more than a few batches are taken ahead, so that memory does not depend on how many there are.
 
     Args:
-        strategy: who decides.
-        applications: columns ``probability``, ``score``, ``amount`` (decimal yuan), ``term_months``, and those of
-            :meth:`Strategy.features` that are known.
-        processes: how many to use.
+        strategies: who decide.
+        applications: batches, each beside something of the caller's that comes back with the answers: columns
+            ``probability``, ``score``, ``amount`` (decimal yuan), ``term_months``, and those of
+            :meth:`Strategy.features` that are known. Amount and term are within the products.
+        processes: how many to use; with one, it is this one.
 
     Raises:
-        Refusal: an amount or term is outside the product.
         StrategyError: an expression cannot be evaluated on some application.
     """
-    parts = [
-        applications.slice(begin, _CHUNK).combine_chunks() for begin in range(0, max(1, applications.num_rows), _CHUNK)
-    ]
-    document = strategy.text
-    if processes == 1 or applications.num_rows < _HERE:
-        return pa.concat_tables([_answered(document, part) for part in parts])
+    if processes == 1:
+        for own, batch in applications:
+            yield own, [_answered(strategy, batch) for strategy in strategies]
+        return
     # A fresh process: this one may hold threads, and locks of theirs.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        return pa.concat_tables(list(pool.map(_answered, [document] * len(parts), parts)))
+    documents = [strategy.text for strategy in strategies]
+    with ProcessPoolExecutor(processes, context, _load, (documents,)) as pool:
+        waiting: deque[tuple[T, Future[list[pa.Table]]]] = deque()
+        for own, batch in applications:
+            waiting.append((own, pool.submit(_answered_by_loaded, batch)))
+            if len(waiting) > AHEAD * processes:
+                known, answer = waiting.popleft()
+                yield known, answer.result()
+        for known, answer in waiting:
+            yield known, answer.result()
 
 
-def _answered(document: bytes, applications: pa.Table) -> pa.Table:
-    strategy = Strategy.from_text(document)
+_loaded: list[Strategy] = []
+"""The strategies of a process that answers for another one: compiling one may take seconds."""
+
+
+def _load(documents: list[bytes]) -> None:
+    _loaded[:] = map(Strategy.from_text, documents)
+
+
+def _answered_by_loaded(applications: pa.Table) -> list[pa.Table]:
+    return [_answered(strategy, applications) for strategy in _loaded]
+
+
+def _answered(strategy: Strategy, applications: pa.Table) -> pa.Table:
     columns: dict[str, list[str | float | None]] = {name: [] for name in SCHEMA.names}
     for row in _rows(applications, strategy.features()):
         said = _answer(strategy, row)
@@ -96,7 +120,7 @@ def _answered(document: bytes, applications: pa.Table) -> pa.Table:
     return pa.table(columns, schema=SCHEMA)
 
 
-def _rows(applications: pa.Table, features: tuple[str, ...]) -> Iterator[Mapping[str, Scalar | Decimal]]:
+def _rows(applications: pa.Table, features: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     wanted = [PROBABILITY, SCORE, AMOUNT, TERM, *(name for name in features if name in applications.column_names)]
     columns = [applications.column(name).to_pylist() for name in wanted]
     for values in zip(*columns, strict=True):
@@ -104,18 +128,14 @@ def _rows(applications: pa.Table, features: tuple[str, ...]) -> Iterator[Mapping
 
 
 def _answer(
-    strategy: Strategy, row: Mapping[str, Scalar | Decimal]
-) -> tuple[str | None, str | None, float | None, float | None, str | None]:
-    probability, amount = row[PROBABILITY], row[AMOUNT]
-    if not isinstance(probability, float) or not isinstance(amount, Decimal):
-        return None, None, None, None, None
-    values = {name: value for name, value in row.items() if not isinstance(value, Decimal)}
+    strategy: Strategy, values: dict[str, Any]
+) -> tuple[str, str | None, float | None, float | None, str | None]:
     verdict = strategy.decide(
-        probability=probability,
-        score=int(row[SCORE] or 0),
+        probability=values.pop(PROBABILITY),
+        score=values.pop(SCORE),
+        amount=values.pop(AMOUNT),
+        term_months=values.pop(TERM),
         values=values,
-        amount=amount,
-        term_months=int(row[TERM] or 0),
     )
     approved = verdict.outcome is Outcome.APPROVE
     return (

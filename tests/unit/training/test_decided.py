@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from credit301.domain.decision import BATCH
 from credit301.errors import AuditError
 from credit301.governance.audit.chain import CHAIN
 from credit301.governance.audit.entry import Entry, Event
@@ -75,6 +76,11 @@ def test_the_outcome_is_that_of_the_first_loan_that_followed(workspace: Workspac
     assert joined["decision"].tolist() == frame["decision"].tolist()
     assert joined["label"].iloc[0] == 1
     assert np.isnan(joined["label"].iloc[1:].to_numpy(dtype=float)).all()
+
+
+def test_a_file_that_was_decided_on_is_no_decision_on_an_application(workspace: Workspace) -> None:
+    record(workspace, APPROVED, {**APPROVED, "alias": BATCH}, DECLINED, shadow=SHADOW)
+    assert decisions(workspace)["decision"].tolist() == ["d0", "d2"]
 
 
 def test_without_decisions_there_is_no_month(workspace: Workspace) -> None:
