@@ -23,7 +23,10 @@ hypothesis.settings.load_profile("untimed")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # Folders whose files take longest, those first: what is short then fills up the end of every worker.
-LONGEST = ("e2e", "integration", "dags", "golden", "browser")
+LONGEST = (
+    *("e2e", "integration", "dags", "golden", "browser"),
+    *("unit/training", "unit/warehouse", "unit/sources", "unit/simulator", "unit/expectations"),
+)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

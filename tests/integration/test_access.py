@@ -65,7 +65,7 @@ class World:
         """A client with the key of ``name``."""
         if name is not None:
             headers[HEADER] = self.secret(name)
-        return httpx.Client(base_url=self.address, headers=headers, trust_env=False, timeout=20)
+        return httpx.Client(base_url=self.address, headers=headers, trust_env=False, timeout=60)
 
     def secret(self, name: str) -> str:
         return self.workspace.settings.secret("api_key" if name == "demo" else f"client_{name}")

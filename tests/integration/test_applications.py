@@ -296,10 +296,21 @@ class TestDecisions:
     def test_of_many_that_submit_at_once_one_decides(self, server: Server) -> None:
         async def act(store: ApplicationStore) -> None:
             decider = Decider()
-            decider.before = lambda _: asyncio.sleep(0.05)
             desk = ApplicationDesk(store, decider)
             found = await draft(store)
-            results = await asyncio.gather(*(desk.submit(BANK, found.id) for _ in range(8)), return_exceptions=True)
+            asked = [asyncio.create_task(desk.submit(BANK, found.id)) for _ in range(8)]
+            answered = asyncio.Semaphore(0)
+            for task in asked:
+                task.add_done_callback(lambda _: answered.release())
+
+            async def all_others_have_come() -> None:
+                async with asyncio.timeout(60):
+                    for _ in asked[1:]:
+                        await answered.acquire()
+
+            decider.before = lambda _: all_others_have_come()
+            results = await asyncio.gather(*asked, return_exceptions=True)
+            decider.before = None
             assert sum(isinstance(item, BeingDecided) for item in results) == 7
             assert len(decider.made) == 1
             assert (await desk.submit(BANK, found.id)).state is State.OFFERED
@@ -453,7 +464,7 @@ class TestDeath:
         made: list[UUID] = []
 
         async def until_done(act: Callable[[], Awaitable[Any]]) -> Any:
-            for _ in range(600):
+            for _ in range(3000):
                 try:
                     return await act()
                 except (ApplicationsUnavailable, ApplicationsBusy, BeingDecided, Changed):

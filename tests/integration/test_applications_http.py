@@ -102,7 +102,7 @@ def world(store: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def _client(address: str, key: str) -> httpx.Client:
-    return httpx.Client(base_url=address, headers={HEADER: key}, trust_env=False, timeout=20)
+    return httpx.Client(base_url=address, headers={HEADER: key}, trust_env=False, timeout=60)
 
 
 def begin(world: World, entity: str = GOOD_ONE, **changes: Any) -> str:
@@ -362,7 +362,7 @@ def test_the_schema_fuzzer_finds_no_server_error_in_applications(world: World) -
             case.path_parameters["application_id"] = place.rpartition("/")[2]
         if isinstance(case.body, dict) and case.body.get("uscc") == EXAMPLE_USCC:
             case.body["uscc"] = GOOD_ONE
-        return case.call(base_url=str(world.api.base_url), headers={HEADER: world.api.headers[HEADER]}, timeout=20)
+        return case.call(base_url=str(world.api.base_url), headers={HEADER: world.api.headers[HEADER]}, timeout=60)
 
     seen = fuzz(document, send)
     assert set(seen) == operations_of(document)

@@ -291,7 +291,7 @@ def test_the_schema_fuzzer_finds_no_server_error_behind_a_banks_signature(world:
         number = said if isinstance(said, str) and MESSAGE_IDS.fullmatch(said) else "m-1"
         content, kind = (body, "application/json") if to is None else (seal(body, to), CONTENT_TYPE)
         signed = world.as_it_is(bank, content, number, kind)
-        return requests.post(world.inbox, data=signed["content"], headers=signed["headers"], timeout=20)
+        return requests.post(world.inbox, data=signed["content"], headers=signed["headers"], timeout=60)
 
     seen = fuzz(document, send, examples=25)
     assert {200, 422} <= set(seen["POST /v1/partners/messages"])

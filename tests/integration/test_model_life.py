@@ -18,7 +18,7 @@ from credit301.identity.keyed_hash import KeyedHash
 from credit301.model import stewardship
 from credit301.model.promotions import Signature
 from credit301.workspace import Workspace
-from tests.integration.test_mlflow_promotion import free_port
+from tests.support.ports import free_port
 from tests.unit.training import synthetic
 from training import compare, life_verbs, memory, monitoring, promotion, registry, verbs
 from training.dataset import TrainingSet

@@ -79,7 +79,7 @@ async def left(store: ApplicationStore) -> list[Any]:
 
 async def empty(store: ApplicationStore) -> None:
     """Wait until everything was delivered."""
-    for _ in range(1000):
+    for _ in range(6000):
         if not await left(store):
             return
         await asyncio.sleep(0.02)

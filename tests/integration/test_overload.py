@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ class World:
         limits = httpx.Limits(max_connections=count)
         door = self.service.door
         async with httpx.AsyncClient(
-            base_url=self.address, headers=self.api.headers, trust_env=False, timeout=20, limits=limits
+            base_url=self.address, headers=self.api.headers, trust_env=False, timeout=60, limits=limits
         ) as client:
             self.gate.closed = True
             asked = [asyncio.create_task(client.post("/v1/decisions", json=BODY)) for _ in range(count)]
@@ -159,26 +160,32 @@ def test_work_that_could_not_begin_before_its_deadline_is_never_begun(world: Wor
 
 
 def test_nobody_keeps_a_place_by_sending_slowly(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.requests.BODY_SECONDS", 2.0)
-    host, port = world.address.removeprefix("http://").split(":")
-    key = world.api.headers["x-api-key"]
-    head = f"POST /v1/decisions HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\nContent-Length: {LARGEST_BODY}\r\n\r\n{{"
-    slow = [socket.create_connection((host, int(port))) for _ in range(AT_ONCE + 2)]
-    try:
-        for connection in slow:
-            connection.sendall(head.encode())
+    monkeypatch.setattr("serving.requests.BODY_SECONDS", 600.0)
+    with _slowly(world) as slow:
         assert ask(world.api).status_code == 200
         for connection in slow:
             # Nothing has been answered to them yet: they were there all the time.
             connection.setblocking(False)
             with pytest.raises(BlockingIOError):
                 connection.recv(1)
+    monkeypatch.setattr("serving.requests.BODY_SECONDS", 0.2)
+    with _slowly(world) as slow:
         answers: list[bytes] = []
         for connection in slow:
-            connection.settimeout(10)
+            connection.settimeout(60)
             answers.append(connection.recv(4096))
         assert all(answer.startswith(b"HTTP/1.1 408") for answer in answers)
-    finally:
-        for connection in slow:
-            connection.close()
     until(lambda: metrics_of(world.api).get('credit301_errors_total{code="body_too_slow"}') == len(slow), "the count")
+
+
+@contextmanager
+def _slowly(world: World) -> Iterator[list[socket.socket]]:
+    """More connections than decisions are made at once, each with the beginning of a body."""
+    host, port = world.address.removeprefix("http://").split(":")
+    key = world.api.headers["x-api-key"]
+    head = f"POST /v1/decisions HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\nContent-Length: {LARGEST_BODY}\r\n\r\n{{"
+    with ExitStack() as stack:
+        slow = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(AT_ONCE + 2)]
+        for connection in slow:
+            connection.sendall(head.encode())
+        yield slow

@@ -51,7 +51,7 @@ class Load:
             thread.join()
 
     def _ask(self, address: str, key: str) -> None:
-        with httpx.Client(base_url=address, headers={HEADER: key}, trust_env=False, timeout=20) as client:
+        with httpx.Client(base_url=address, headers={HEADER: key}, trust_env=False, timeout=60) as client:
             # A breath between two questions: who starts needs the processor, too.
             while not self._over.wait(0.01):
                 try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -210,7 +209,8 @@ class TestFollowingTheChampion:
             number = str(1 + turn % 2)
             following.promote(number)
             following.wait_for(f"v{number}")
-            time.sleep(0.05)
+            enough = len(answers) + 10
+            until(lambda: len(answers) > enough, "answers of the new version")  # noqa: B023
         stop.set()
         for thread in threads:
             thread.join()

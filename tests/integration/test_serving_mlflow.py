@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from credit301.workspace import Workspace
 from serving.app import Service
 from serving.auth import HEADER
 from tests.conftest import REPOSITORY
+from tests.support.ports import free_port
 from tests.support.scoring import trained
 from tests.support.servers import running, until
 
@@ -30,8 +30,7 @@ NAME = "wuhan-ensemble"
 def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A client of a server with its own store."""
     folder = tmp_path_factory.mktemp("mlflow")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += [
         "--backend-store-uri",
@@ -39,12 +38,17 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         "--artifacts-destination",
         str(folder / "files"),
     ]
-    quiet = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    quiet = {
+        **os.environ,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "DO_NOT_TRACK": "true",
+    }
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(command, cwd=folder, env=quiet, stdout=log, stderr=log, start_new_session=True)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client:
-            until(lambda: _is_up(client), "MLflow to start", 120)
+            until(lambda: _is_up(client), "MLflow to start", 400)
             yield client
     finally:
         os.killpg(server.pid, 15)

@@ -66,7 +66,7 @@ class City:
 
     def walk(self, bank: str, entity: str = GOOD_ONE, **options: Any) -> Walk:
         """Walk ``entity`` from the draft to the money."""
-        walker = Walker(bank, MODES[bank], self.address, self.key(bank), self.codes, patience=20.0)
+        walker = Walker(bank, MODES[bank], self.address, self.key(bank), self.codes)
         try:
             return walker.walk("uscc", entity, **options)
         finally:
@@ -117,7 +117,7 @@ class City:
 
     def post(self, **request: Any) -> httpx.Response:
         """Send what was signed."""
-        return httpx.post(self.inbox, trust_env=False, timeout=20, **request)
+        return httpx.post(self.inbox, trust_env=False, timeout=60, **request)
 
     def _simulated(self, method: str, bank: str, what: str, body: Any = None) -> dict[str, Any]:
         answer = httpx.request(
@@ -195,7 +195,7 @@ def city(home: Path) -> Iterator[City]:
         for name, bank in banks.items():
             bank.inbox = made.inbox
             made.clients[name] = stack.enter_context(
-                httpx.Client(base_url=made.address, headers={HEADER: made.key(name)}, trust_env=False, timeout=20)
+                httpx.Client(base_url=made.address, headers={HEADER: made.key(name)}, trust_env=False, timeout=60)
             )
         yield made
 

@@ -84,7 +84,7 @@ def make_bundle(folder: Path, version: str = "v1", intercept: float = -0.5) -> b
 def client_of(workspace: Workspace, address: str) -> httpx.Client:
     """A client with a valid key."""
     return httpx.Client(
-        base_url=address, headers={HEADER: workspace.settings.secret("api_key")}, trust_env=False, timeout=20
+        base_url=address, headers={HEADER: workspace.settings.secret("api_key")}, trust_env=False, timeout=60
     )
 
 

@@ -29,14 +29,14 @@ class Server:
         """Start it and wait until it answers."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(postgres.command(self.settings), stdout=log, stderr=log)
-        until(self._answers, "PostgreSQL", 30.0)
+        until(self._answers, "PostgreSQL", 120.0)
 
     def stop(self) -> None:
         """Stop it at once; clients lose their connections. What was committed stays."""
         if self._process is not None:
             # PostgreSQL's immediate shutdown: its processes end, the next start recovers.
             self._process.send_signal(3)
-            self._process.wait(30)
+            self._process.wait(120)
             self._process = None
 
     def execute(self, *statements: str) -> None:

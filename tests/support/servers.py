@@ -34,7 +34,7 @@ def running(app: Starlette, **options: Any) -> Iterator[str]:
         thread.join()
 
 
-def until(condition: Any, what: str, seconds: float = 60.0) -> None:
+def until(condition: Any, what: str, seconds: float = 180.0) -> None:
     """Wait for ``condition()`` to hold."""
     deadline = time.monotonic() + seconds
     while not condition():

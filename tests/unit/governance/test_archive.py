@@ -33,7 +33,7 @@ def test_decisions_that_come_at_once_keep_a_strategy_once(tmp_path: Path, monkey
     strategy: Any = SimpleNamespace(sha256="a" * 64, text=b"{}")
 
     def keep(_: int) -> None:
-        together.wait(5)
+        together.wait(60)
         kept.keep_strategy(strategy)
 
     with ThreadPoolExecutor(4) as threads:

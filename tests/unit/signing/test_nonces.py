@@ -72,7 +72,7 @@ def test_a_store_that_is_away_accepts_nothing() -> None:
 def test_a_store_that_went_away_is_found_again(server: ValkeyServer) -> None:
     async def run() -> None:
         with redis_server() as mortal:
-            store = RedisNonces(_url(mortal), timeout=0.5)
+            store = RedisNonces(_url(mortal), timeout=20.0)
             assert await store.first("key", "nonce", 60)
         with pytest.raises(SignatureUnchecked):
             await store.first("key", "nonce", 60)

@@ -11,7 +11,7 @@ from tests.conftest import TinyWorkspace
 from tests.unit.sources.exchange import TOKEN, Exchange, sales, serving
 
 PULL = "options: {path: government/v1/sales/records, token_secret: government_token}"
-FAST = "options: {path: government/v1/sales/records, token_secret: government_token, page_size: 3, attempts: 4, first_wait_seconds: 0.01, timeout_seconds: 0.5}"
+FAST = "options: {path: government/v1/sales/records, token_secret: government_token, page_size: 3, attempts: 4, first_wait_seconds: 0.01, timeout_seconds: 60}"
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -40,13 +40,16 @@ def sales(count: int, start: int = 0, **changes: Any) -> list[Record]:
 
 
 class Exchange:
-    """What the server serves: ``records`` in order; each request first takes one of ``faults``."""
+    """What the server serves: ``records`` in order; each request first takes one of ``faults``.
+
+    After ``answers`` requests nobody is answered any more: they wait until they hang up.
+    """
 
     def __init__(self, records: list[Record]) -> None:
         self.records = records
         self.faults: list[str] = []
         self.requests: list[str] = []
-        self.pause_seconds = 0.0
+        self.answers = sys.maxsize
         self.url = ""
 
     def answer(self, query: dict[str, list[str]]) -> dict[str, Any]:
@@ -68,11 +71,14 @@ def _handler(exchange: Exchange) -> type[BaseHTTPRequestHandler]:  # noqa: C901 
         def do_GET(self) -> None:
             exchange.requests.append(self.path)
             fault = exchange.faults.pop(0) if exchange.faults else ""
-            time.sleep(exchange.pause_seconds)
+            if len(exchange.requests) > exchange.answers:
+                fault = "timeout"
             if self.headers.get("Authorization") != f"Bearer {TOKEN}":
                 self._send(401, b'{"error":{"code":"unauthorized"}}')
             elif fault == "timeout":
-                time.sleep(1.0)
+                # Nothing is read but the end of the connection: the client has lost its patience.
+                with suppress(ConnectionError):
+                    self.connection.recv(1)
                 self.close_connection = True
             elif fault == "cut":
                 self.send_response(200)

@@ -12,7 +12,7 @@ import pytest
 from credit301.warehouse.dbt_process import Dbt
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def dbt() -> Iterator[Dbt]:
     server = Dbt()
     yield server

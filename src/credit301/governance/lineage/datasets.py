@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from openlineage.client.event_v2 import InputDataset, OutputDataset
 from openlineage.client.facet_v2 import (
@@ -48,7 +48,8 @@ def inputs_of(workspace: Workspace, lineage: Lineage, tables: Sequence[Table]) -
     for layer, name in tables:
         if layer is Layer.SOURCE:
             found.append(_delivery(workspace, workspace.source(name)))
-    origins = {(a.layer, a.table) for a, b, _ in lineage.edges() if (b.layer, b.table) in set(tables)}
+    flows = (flow for table in tables for flow in _flows_into(lineage, table))
+    origins = {(origin.layer, origin.table) for origin, _, _ in flows}
     # Sub-models, ensemble and labels may be written by one job, the ones from the others.
     return found + [
         InputDataset(namespace(workspace), dataset_name(table), facets=_facets(workspace, lineage, table))
@@ -110,7 +111,12 @@ def _owner(name: str) -> ownership_dataset.OwnershipDatasetFacet:
 
 
 def _columns(lineage: Lineage, table: Table) -> list[Node]:
-    return [node for node in lineage.nodes(table[0]) if node.table == table[1]]
+    return sorted(node for node in lineage.graph if (node.layer, node.table) == table)
+
+
+def _flows_into(lineage: Lineage, table: Table) -> Iterator[tuple[Node, Node, bool]]:
+    """The edges into the columns of ``table``, and whether each is indirect."""
+    return iter(lineage.graph.in_edges(_columns(lineage, table), data="indirect"))
 
 
 def _column_lineage(
@@ -120,9 +126,7 @@ def _column_lineage(
         return _delivered(workspace, workspace.source(table[1]))
     flows: dict[str, list[Node]] = defaultdict(list)
     deciding: set[Node] = set()
-    for origin, target, indirect in lineage.edges():
-        if (target.layer, target.table) != table:
-            continue
+    for origin, target, indirect in _flows_into(lineage, table):
         if indirect:
             deciding.add(origin)
         else:
