@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class Credit301Error(Exception):
     """Base of all errors that a person may see.
@@ -18,6 +20,16 @@ class Credit301Error(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # From one process to another it goes as it is: some are made of other things than their message.
+        return _as_it_was, (type(self), self.args, self.__dict__)
+
+
+def _as_it_was(kind: type[Credit301Error], arguments: tuple[Any, ...], said: dict[str, Any]) -> Credit301Error:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(said)
+    return error
 
 
 class ConfigError(Credit301Error):
