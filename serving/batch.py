@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from credit301 import console
 from credit301.domain.decision import Decision
 from credit301.domain.verdict import Outcome
-from credit301.errors import AuditError, NotFound
+from credit301.errors import NotFound
 from credit301.evidence.archive import archive_at
 from credit301.files import replacing
 from credit301.governance.audit.writer import AuditWriter
@@ -91,7 +91,7 @@ def decide_all(
         AuditError: a decision cannot be recorded, or model and strategy cannot be kept for its replay.
     """
     path = workspace.paths.reports / REPORT
-    _archive(workspace, loaded, strategy)
+    archive_at(workspace.paths.archive).keep_both(loaded.scorer.bundle, strategy)
     totals = _Totals()
     desk = Desk(workspace, loaded, strategy, asking, (amount, term_months))
     with (
@@ -129,16 +129,6 @@ def decide_all(
         "application": desk.caller.application,
         "path": str(path),
     }
-
-
-def _archive(workspace: Workspace, loaded: Loaded, strategy: Strategy) -> None:
-    """Keep model and strategy before they decide, as the endpoint does."""
-    archive = archive_at(workspace.paths.archive)
-    try:
-        archive.keep(loaded.scorer.bundle)
-        archive.keep_strategy(strategy)
-    except OSError as error:
-        raise AuditError(f"Model and strategy cannot be kept for replays: {type(error).__name__}.") from error
 
 
 class _Totals:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from credit301 import console
-from credit301.domain.decision import BATCH, Decision, Timings
+from credit301.domain.decision import BATCH, Decision
 from credit301.domain.verdict import Scalar
 from credit301.features.vector import FeatureRow
 from credit301.governance.audit.entry import Entry, Event
@@ -68,10 +68,11 @@ class Desk:
             self._rule.require(coverage, self._strategy.definition.indispensable)
         except ConsentMissing:
             self.without_consent += 1
-            return [(self._entry(named, number, Event.REFUSED, Coverage((), coverage.withheld, ())), None)], None
+            refused = Coverage((), coverage.withheld, ())
+            return [(self._reading(Event.REFUSED, named, number, refused), None)], None
         self._loaded.plan.withhold(values, coverage.withheld)
         row = FeatureRow(values, {view: None if view in coverage.withheld else as_of[view] for view in as_of}, coverage)
-        reading = self._entry(named, number, Event.READ, coverage)
+        reading = self._reading(Event.READ, named, number, coverage)
         read = time.perf_counter_ns()
         gaps = source_gaps(coverage.withheld, ())
         try:
@@ -79,7 +80,6 @@ class Desk:
         except NothingKnown:
             self.without_data += 1
             return [(reading, None)], None
-        scoring, policy, reasons = (nanoseconds // 1000 for nanoseconds in judged.nanoseconds)
         facts = Facts(
             decision_id=number,
             workspace=self._workspace,
@@ -94,13 +94,7 @@ class Desk:
             expired=(),
             windows={},
             lot_probability=None,
-            timings=Timings(
-                features=(read - start) // 1000,
-                scoring=scoring,
-                policy=policy,
-                reasons=reasons,
-                total=(time.perf_counter_ns() - start) // 1000,
-            ),
+            timings=judged.timings(start, read),
             decided_at=datetime.now(UTC),
         )
         decision = answer(self._loaded, self._strategy, judged, facts)
@@ -108,15 +102,5 @@ class Desk:
         evidence = recorded.evidence(self._loaded, self._strategy, row, None, self.caller, named, decision)
         return [(reading, None), (entry, evidence)], decision
 
-    def _entry(self, named: str, number: str, event: Event, coverage: Coverage) -> Entry:
-        return Entry(
-            event=event,
-            who=self.caller.name,
-            entity=named,
-            application=self.caller.application,
-            decision=number,
-            purpose=self._asking.purpose,
-            sources=coverage.sources,
-            consents=coverage.consents,
-            detail={**coverage.withheld},
-        )
+    def _reading(self, event: Event, named: str, number: str, coverage: Coverage) -> Entry:
+        return recorded.reading(event, self.caller, named, number, self._asking, coverage)

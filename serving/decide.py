@@ -12,9 +12,9 @@ from decimal import Decimal
 
 import msgspec
 
-from credit301.domain.decision import Decision, Timings
+from credit301.domain.decision import Decision
 from credit301.domain.verdict import Outcome
-from credit301.errors import AuditError, Credit301Error, FeatureStoreError
+from credit301.errors import Credit301Error, FeatureStoreError
 from credit301.evidence.archive import archive_at
 from credit301.governance.audit.entry import Entry, Event
 from credit301.governance.audit.writer import AuditWriter
@@ -151,7 +151,6 @@ class DecisionFlow:
                     # It was read, whatever became of the decision.
                     self._audit.append(reading)
                     raise
-        scoring, policy, reasons = (nanoseconds // 1000 for nanoseconds in judged.nanoseconds)
         facts = Facts(
             decision_id=decision_id,
             workspace=self._workspace,
@@ -166,13 +165,7 @@ class DecisionFlow:
             expired=tuple(row.expired),
             windows=row.windows,
             lot_probability=lot.probability if lot and lot.verdict else None,
-            timings=Timings(
-                features=(read - start) // 1000,
-                scoring=scoring,
-                policy=policy,
-                reasons=reasons,
-                total=(time.perf_counter_ns() - start) // 1000,
-            ),
+            timings=judged.timings(start, read),
             decided_at=datetime.now(UTC),
             strategy_role=chosen.role,
         )
@@ -191,13 +184,9 @@ class DecisionFlow:
             ApiError: the strategy reads what the model's plan has not got.
             AuditError: they cannot be kept.
         """
-        try:
-            if loaded is not None:
-                self._check(loaded, strategy)
-                await asyncio.to_thread(self._archive.keep, loaded.scorer.bundle)
-            await asyncio.to_thread(self._archive.keep_strategy, strategy)
-        except OSError as error:
-            raise AuditError(f"Model and strategy cannot be kept for replays: {type(error).__name__}.") from error
+        if loaded is not None:
+            self._check(loaded, strategy)
+        await asyncio.to_thread(self._archive.keep_both, loaded.scorer.bundle if loaded else None, strategy)
 
     def _check(self, loaded: Loaded, strategy: Strategy) -> None:
         there = {*loaded.plan.keys, *(name for windows in self._store.windows for name in windows.names)}
@@ -283,17 +272,7 @@ class DecisionFlow:
         def entry(
             event: Event, coverage: Coverage = NOTHING_READ.coverage, detail: Mapping[str, str] | None = None
         ) -> Entry:
-            return Entry(
-                event=event,
-                who=caller.name,
-                entity=named,
-                application=caller.application,
-                decision=decision,
-                purpose=asking.purpose,
-                sources=coverage.sources,
-                consents=coverage.consents,
-                detail={**coverage.withheld, **(detail or {})},
-            )
+            return recorded.reading(event, caller, named, decision, asking, coverage, detail)
 
         try:
             row = await self._store.read(

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import msgspec
 
-from credit301.domain.decision import Reason
+from credit301.domain.decision import Reason, Timings
 from credit301.domain.verdict import FallbackTaken, Scalar, Verdict
 from credit301.errors import ModelError
 from credit301.model.bundle import Bundle
@@ -37,6 +37,17 @@ class Judgement(msgspec.Struct, frozen=True):
     def fallbacks(self) -> tuple[FallbackTaken, ...]:
         """What the strategy did for want of something."""
         return tuple(item.taken for item in self.taken)
+
+    def timings(self, start: int, read: int) -> Timings:
+        """Microseconds of a decision that began at ``start`` and had read at ``read``, until now (nanoseconds)."""
+        scoring, policy, reasons = (nanoseconds // 1000 for nanoseconds in self.nanoseconds)
+        return Timings(
+            features=(read - start) // 1000,
+            scoring=scoring,
+            policy=policy,
+            reasons=reasons,
+            total=(time.perf_counter_ns() - start) // 1000,
+        )
 
 
 def source_gaps(withheld: Iterable[str], expired: Iterable[str]) -> list[Gap]:

@@ -13,7 +13,10 @@ from credit301.governance.audit.entry import Entry, Event
 from serving.shadow import said_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from credit301.domain.decision import Decision
+    from credit301.governance.consent.coverage import Asking, Coverage
     from credit301.strategy.strategy import Strategy
     from serving.decide import Caller
     from serving.features import FeatureRow
@@ -46,6 +49,29 @@ def entry(judged: Judgement, lot: Lot | None, caller: Caller, named: str, decisi
         application=caller.application,
         decision=decision.decision_id,
         detail=detail,
+    )
+
+
+def reading(
+    event: Event,
+    caller: Caller,
+    named: str,
+    decision: str,
+    asking: Asking,
+    coverage: Coverage,
+    detail: Mapping[str, str] | None = None,
+) -> Entry:
+    """What the trail says of a read for the decision of this number, or of one that did not come about."""
+    return Entry(
+        event=event,
+        who=caller.name,
+        entity=named,
+        application=caller.application,
+        decision=decision,
+        purpose=asking.purpose,
+        sources=coverage.sources,
+        consents=coverage.consents,
+        detail={**coverage.withheld, **(detail or {})},
     )
 
 

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from credit301.identity.uscc import ALPHABET, WEIGHTS
+
 if TYPE_CHECKING:
     from simulator.config import Ints, Text
 
-ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 _CHARACTERS = np.array(list(ALPHABET))
 # Values of the same characters in GB 11714, where letters count on from 10 without gaps.
 _ORGANISATION_VALUES = np.array([int(character, 36) for character in ALPHABET])
 _ORGANISATION_WEIGHTS = np.array([3, 7, 9, 10, 5, 8, 4, 2])
-_CREDIT_WEIGHTS = np.array([1, 3, 9, 27, 19, 26, 16, 17, 20, 29, 25, 13, 8, 24, 10, 30, 28])
+_CREDIT_WEIGHTS = np.array(WEIGHTS)
 _SERIALS = 31**6
 # An odd multiplier prime to 31 walks through all serials once, so that neighbours do not look alike.
 _STRIDE = 387_420_489

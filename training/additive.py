@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import expit, ndtri
-from threadpoolctl import threadpool_limits
 
 from credit301.model.additive import ROWS_AT_ONCE, Additive, AdditiveSpec, Curve, Levels, design
 from credit301.model.bounded import solve
@@ -79,9 +78,7 @@ def logits(fitted: FittedAdditive, matrix: np.ndarray) -> np.ndarray:
     views = np.array([key.partition(":")[0] for key in fitted.keys])
     known = ~np.isnan(matrix)
     present = {name: known[:, views == name].any(axis=1) for name in dict.fromkeys(views.tolist())}
-    # Equations of some hundred unknowns, one set for each set of missing sources: threads would only wait.
-    with threadpool_limits(1, user_api="blas"):
-        return fitted.model.batch(matrix, present)
+    return fitted.model.batch(matrix, present)
 
 
 def _design(matrix: np.ndarray, columns: AdditiveSpec, names: tuple[str, ...]) -> np.ndarray:

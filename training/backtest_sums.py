@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from credit301.domain.verdict import Outcome
-from training.tally import Tally, whole
+from training.tally import CENTS, MILLIONTHS, Tally, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,9 +24,8 @@ SWAPS = (
     ("only_current", "仅现行策略批准", "approved by the current one alone"),
     ("neither", "两者都未批准", "approved by neither"),
 )
-_CENTS, _MILLIONTHS, _TRILLIONTHS = 100, 10**6, 10**12
-"""Limits are whole cents and rates have six decimals, so that their sums are exact; profit and probability, which are
-no exact numbers, count with so many places."""
+_TRILLIONTHS = 10**12
+"""Probabilities are no exact numbers; they count with so many places, as profit does with six."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +64,11 @@ class Sum:
             defaults=counted["defaults"],
             bad_rate=mean("defaults", 1),
             expected_bad_rate=mean("probability", _TRILLIONTHS),
-            limits=counted["limit"] / _CENTS,
-            mean_limit=mean("limit", _CENTS),
-            mean_rate=mean("annual_rate", _MILLIONTHS),
-            profit=counted["profit"] / _MILLIONTHS if has_profit else None,
-            expected_profit=counted["expected_profit"] / _MILLIONTHS if has_profit else None,
+            limits=counted["limit"] / CENTS,
+            mean_limit=mean("limit", CENTS),
+            mean_rate=mean("annual_rate", MILLIONTHS),
+            profit=counted["profit"] / MILLIONTHS if has_profit else None,
+            expected_profit=counted["expected_profit"] / MILLIONTHS if has_profit else None,
         )
 
     @property
@@ -102,10 +101,10 @@ def count(
             "referred": said["outcome"].eq(Outcome.REFER.value).to_numpy().astype(np.int64),
             "defaults": approved * labels,
             "probability": approved * whole(probability, _TRILLIONTHS),
-            "limit": approved * whole(limit, _CENTS),
-            "annual_rate": approved * whole(rate, _MILLIONTHS),
-            "profit": approved * whole(profit, _MILLIONTHS),
-            "expected_profit": approved * whole(expected, _MILLIONTHS),
+            "limit": approved * whole(limit, CENTS),
+            "annual_rate": approved * whole(rate, MILLIONTHS),
+            "profit": approved * whole(profit, MILLIONTHS),
+            "expected_profit": approved * whole(expected, MILLIONTHS),
             "without_profit": (approved & np.isnan(profit)).astype(np.int64),
         }
     )

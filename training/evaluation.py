@@ -231,9 +231,7 @@ def _score_batch(scorer: Scorer, vectors: np.ndarray, fitted: FittedEnsemble) ->
         result[level, name] = np.full(len(known), np.nan)
         result[level, name][known] = values
 
-    # Each set of missing sources has equations of its own, which are small: threads would only wait for each other.
-    with threadpool_limits(1):
-        batch = scorer.score_batch(vectors[known])
+    batch = scorer.score_batch(vectors[known])
     put("ensemble", ENSEMBLE, batch.probability)
     for source in fitted.sources:
         name = source.model.spec.name

@@ -17,7 +17,7 @@ from credit301.domain.verdict import Outcome
 from credit301.errors import NotFound
 from training import decided
 from training.dataset import LABEL, TIME, TrainingSet
-from training.tally import Tally, whole
+from training.tally import CENTS, MILLIONTHS, Tally, whole
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from credit301.workspace import Workspace
 
 TERMS = ("outcome", "limit", "annual_rate")
-_CENTS, _MILLIONTHS = 100, 10**6
-"""Limits are whole cents and rates have six decimals, so that their sums are exact."""
-
 SWAPS = (
     ("both", "两者都批准", "approved by both"),
     ("only_a", "仅 A 批准", "approved by A alone"),
@@ -179,8 +176,8 @@ class Both:
                 "decided": pairs["decided"] == self._versions[letter],
                 "approved": of,
                 "referred": pairs[f"outcome_{letter}"] == Outcome.REFER.value,
-                "limit": lent * whole(pairs[f"limit_{letter}"].to_numpy(dtype=float), _CENTS),
-                "annual_rate": lent * whole(pairs[f"annual_rate_{letter}"].to_numpy(dtype=float), _MILLIONTHS),
+                "limit": lent * whole(pairs[f"limit_{letter}"].to_numpy(dtype=float), CENTS),
+                "annual_rate": lent * whole(pairs[f"annual_rate_{letter}"].to_numpy(dtype=float), MILLIONTHS),
                 "outcomes": of & known,
                 "bad": lent * bad,
             }
@@ -190,7 +187,7 @@ class Both:
         swapped = {
             "applications": np.ones(len(pairs), dtype=bool),
             "same": pairs["outcome_a"].eq(pairs["outcome_b"]),
-            "limit": (a | b) * whole(limits, _CENTS),
+            "limit": (a | b) * whole(limits, CENTS),
             "outcomes": known,
             "bad": bad,
         }
@@ -227,16 +224,16 @@ def _sum(counted: Counter[str]) -> Sum:
         approved=approved,
         referred=counted["referred"],
         approval_rate=approved / counted["applications"],
-        mean_limit=counted["limit"] / (_CENTS * approved) if approved else None,
-        limits=counted["limit"] / _CENTS,
-        mean_rate=counted["annual_rate"] / (_MILLIONTHS * approved) if approved else None,
+        mean_limit=counted["limit"] / (CENTS * approved) if approved else None,
+        limits=counted["limit"] / CENTS,
+        mean_rate=counted["annual_rate"] / (MILLIONTHS * approved) if approved else None,
         outcomes=counted["outcomes"],
         bad_rate=_bad_rate(counted),
     )
 
 
 def _swap(counted: Counter[str]) -> Swap:
-    return Swap(counted["applications"], counted["limit"] / _CENTS, counted["outcomes"], _bad_rate(counted))
+    return Swap(counted["applications"], counted["limit"] / CENTS, counted["outcomes"], _bad_rate(counted))
 
 
 def _bad_rate(counted: Counter[str]) -> float | None:

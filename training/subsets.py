@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
-from threadpoolctl import threadpool_limits
 
 from training import baselines
 
@@ -77,9 +76,7 @@ def probability(scorer: Scorer, vectors: np.ndarray, kept: Subset) -> np.ndarray
     gone = [index for index, key in enumerate(scorer.plan) if key.partition(":")[0] not in kept]
     lost = vectors.copy()
     lost[:, gone] = np.nan
-    # Each set of missing sources has equations of its own, which are small: threads would only wait for each other.
-    with threadpool_limits(1):
-        return scorer.probabilities(lost)
+    return scorer.probabilities(lost)
 
 
 def lessened(

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+CENTS, MILLIONTHS = 100, 10**6
+"""Limits are whole cents and rates have six decimals, so that their sums are exact."""
+
+
 class Tally:
     """Sums of columns by group. They are of whole numbers, so that neither order nor batches change them."""
 

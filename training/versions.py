@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from credit301.errors import ModelError, NotFound
 from credit301.model import bundle as bundles
@@ -116,9 +115,7 @@ def champion(workspace: Workspace) -> Version | None:
 def probabilities(bundle: Bundle, features: pd.DataFrame) -> np.ndarray:
     """Probability of default of each row, shape (rows,); NaN where no source has any data."""
     scorer = _scorer(bundle)
-    # The equations of a row are small: threads would only wait for each other.
-    with threadpool_limits(1):
-        return scorer.probabilities(matrix(scorer, features))
+    return scorer.probabilities(matrix(scorer, features))
 
 
 def probabilities_of(bundle: Bundle, data: TrainingSet, rows: np.ndarray | None = None) -> np.ndarray:

@@ -7,7 +7,7 @@ import threading
 from functools import lru_cache
 from pathlib import Path
 
-from credit301.errors import ModelError, NotFound
+from credit301.errors import AuditError, ModelError, NotFound
 from credit301.files import replacing
 from credit301.model import bundle as bundles
 from credit301.model.bundle import MANIFEST, Bundle
@@ -56,6 +56,20 @@ class Archive:
                 with replacing(path) as staged:
                     staged.write_bytes(strategy.text)
         self._kept.add(strategy.sha256)
+
+    def keep_both(self, bundle: Bundle | None, strategy: Strategy) -> None:
+        """Keep what is about to decide together; ``None`` where no model does.
+
+        Raises:
+            ModelError: as :meth:`keep`.
+            AuditError: they cannot be kept, so that no decision of theirs could be replayed.
+        """
+        try:
+            if bundle is not None:
+                self.keep(bundle)
+            self.keep_strategy(strategy)
+        except OSError as error:
+            raise AuditError(f"Model and strategy cannot be kept for replays: {type(error).__name__}.") from error
 
     def read_strategy(self, sha256: str) -> Strategy:
         """The strategy with this digest, verified and compiled.
